@@ -1,0 +1,254 @@
+"""The authoring API: a pipeline as small column functions in a dependency graph.
+
+    flow = PipelineBuilder(inputs=RecordSchema(...), lookups=[Lookup("weather", ("origin", "hour"))])
+
+    @flow.column                                    # an intermediate column
+    def minute_of_day(departure): return departure // 60_000_000 % 1440
+
+    @flow.feature                                   # one float64 feature, called as the function
+    def departure_sin(minute_of_day): return np.sin(minute_of_day * (2 * np.pi / 1440))
+
+    pipeline = flow.build()
+
+A function's parameters name what it reads: an input field, `<field>_presence` (its `Presence`
+codes), another column or feature, an entry of the fitted state, or a lookup (a `LookupTable`).
+Offline it gets a million records, online one; it must treat each row by itself (`laws.py`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consistency.errors import ConfigError
+from consistency.features import FeatureBatch, FeatureStatus, Marked, numeric_names
+from consistency.pipeline import BoundPipeline, Lookup
+from consistency.records import Column, Record, read_records
+from consistency.schema import FeatureSchema, FeatureType, RecordSchema
+from consistency.snapshots import LookupTable
+from consistency.state import FittedState
+
+ColumnFunction: TypeAlias = Callable[..., Any]  # Any: a column, a tuple of columns, Marked or a matrix
+
+_PRESENCE_SUFFIX: Final = "_presence"
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One function of the graph: what it reads, what it writes.
+
+    `outputs` has one name for a plain column; several when the function returns one (N, k) matrix
+    or a tuple of k columns.
+    """
+
+    function: ColumnFunction
+    reads: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class PipelineBuilder:
+    """Collects column functions and builds the pipeline.
+
+    Args:
+        inputs: schema of the raw record.
+        state: names of the fitted-state entries that functions may read.
+        lookups: the tables that functions may read.
+    """
+
+    def __init__(
+        self,
+        inputs: RecordSchema,
+        *,
+        state: Sequence[str] = (),
+        lookups: Sequence[Lookup] = (),
+    ) -> None:
+        self._inputs = inputs
+        self._state = tuple(state)
+        self._lookups = tuple(lookups)
+        self._nodes: dict[str, _Node] = {}
+        self._features: dict[str, FeatureType] = {}
+
+    def column(self, function: ColumnFunction) -> ColumnFunction:
+        """Register an intermediate column, named as the function; it is no feature."""
+        self._add(function, (function.__name__,))
+        return function
+
+    def feature(self, function: ColumnFunction) -> ColumnFunction:
+        """Register a float64 feature, named as the function."""
+        return self.features(function.__name__)(function)
+
+    def features(
+        self, *names: str, type: FeatureType = FeatureType.FLOAT64
+    ) -> Callable[[ColumnFunction], ColumnFunction]:
+        """Register features by name; the function returns one column, or k of them.
+
+        Args:
+            names: k names. For k > 1 the function returns a tuple of k columns, or a matrix (N, k).
+            type: dtype of each.
+        """
+
+        def register(function: ColumnFunction) -> ColumnFunction:
+            self._add(function, names)
+            self._features.update(dict.fromkeys(names, type))
+            return function
+
+        return register
+
+    def build(self) -> GraphPipeline:
+        """Return the pipeline.
+
+        Raises:
+            ConfigError: a parameter that nothing provides, a circle, or no feature at all.
+        """
+        if not self._features:
+            raise ConfigError("the pipeline has no feature; decorate a function with .feature")
+        outputs = FeatureSchema(tuple(self._features), tuple(self._features.values()))
+        return GraphPipeline(self._inputs, outputs, self._lookups, self._state, self._ordered())
+
+    def _add(self, function: ColumnFunction, names: tuple[str, ...]) -> None:
+        taken = {*self._nodes, *self._inputs.names, *self._state, *(x.name for x in self._lookups)}
+        for name in names:
+            if name in taken:
+                raise ConfigError(f"column {name!r} is defined twice; rename one of the two")
+        node = _Node(function, tuple(inspect.signature(function).parameters), names)
+        self._nodes.update(dict.fromkeys(names, node))
+
+    def _ordered(self) -> tuple[_Node, ...]:
+        given = {*self._inputs.names, *self._state, *(x.name for x in self._lookups)}
+        given |= {f + _PRESENCE_SUFFIX for f in self._inputs.names}
+        for name, node in self._nodes.items():
+            for read in node.reads:
+                if read not in given and read not in self._nodes:
+                    raise ConfigError(
+                        f"column {name!r} reads {read!r}, which is no input field, column, state "
+                        f"entry or lookup; declare it or correct the parameter's name"
+                    )
+        graph = {name: set(node.reads) - given for name, node in self._nodes.items()}
+        try:
+            order = list(TopologicalSorter(graph).static_order())
+        except CycleError as e:
+            raise ConfigError(f"columns depend on each other: {' -> '.join(e.args[1])}") from None
+        return tuple(dict.fromkeys(self._nodes[name] for name in order))
+
+
+@dataclass(frozen=True, slots=True)
+class GraphPipeline:
+    """A pipeline made of column functions. Made by `PipelineBuilder.build`."""
+
+    inputs: RecordSchema
+    outputs: FeatureSchema
+    lookups: tuple[Lookup, ...]
+    state: tuple[str, ...]
+    nodes: tuple[_Node, ...]
+
+    def bind(self, state: FittedState, lookups: Mapping[str, LookupTable]) -> BoundPipeline:
+        """Return the pipeline with its state and snapshots; see `FeaturePipeline.bind`."""
+        for name in self.state:
+            if name not in state:
+                raise ConfigError(f"the fitted state has no {name!r}; fit the pipeline first")
+        for lookup in self.lookups:
+            if lookup.name not in lookups:
+                raise ConfigError(f"lookup {lookup.name!r} has no snapshot; put one in the store")
+        constants = {n: state[n] for n in self.state}
+        constants |= {x.name: lookups[x.name] for x in self.lookups}
+        snapshots = {x.name: lookups[x.name].id for x in self.lookups}
+        return _BoundGraph(self, constants, snapshots)
+
+
+class _BoundGraph:
+    """Runs the nodes in order over one batch; the hot path of serving."""
+
+    def __init__(
+        self, graph: GraphPipeline, constants: Mapping[str, Any], snapshots: Mapping[str, str]
+    ) -> None:
+        self.inputs, self.outputs, self.snapshots = graph.inputs, graph.outputs, snapshots
+        self.functions = tuple(node.function for node in graph.nodes)
+        self._constants = dict(constants)
+        read = {name for node in graph.nodes for name in node.reads}
+        self._presence = [f for f in graph.inputs.names if f + _PRESENCE_SUFFIX in read]
+        position = {name: j for j, name in enumerate(numeric_names(graph.outputs))}
+        self._width = len(position)
+        self._kinds = dict(zip(graph.outputs.names, graph.outputs.types, strict=True))
+        self._steps = [
+            (n.function, n.reads, n.outputs, _slots(n.outputs, position)) for n in graph.nodes
+        ]
+
+    def __call__(self, records: Sequence[Record]) -> FeatureBatch:
+        batch = read_records(self.inputs, records)
+        env: dict[str, Any] = {**self._constants, **batch.columns}
+        for name in self._presence:
+            env[name + _PRESENCE_SUFFIX] = batch.presence_of(name)
+        numeric = np.empty((batch.rows, self._width), order="F")
+        others: dict[str, Column] = {}
+        status: dict[str, NDArray[np.uint8]] = {}
+        for function, reads, names, slots in self._steps:
+            value = function(*[env[r] for r in reads])
+            if type(value) is Marked:
+                if value.status is not None:
+                    status.update((n, value.status) for n in names if n in self._kinds)
+                value = value.values
+            if type(value) is tuple and slots is not None:
+                value = np.stack(value, axis=1)
+            if slots is None:
+                self._keep(names, value, env, numeric, others)
+            else:
+                numeric[:, slots] = value
+                _expose(names, numeric, slots, env)
+        others = {n: others[n] for n in self.outputs.names if n in others}
+        return FeatureBatch(self.outputs, batch.rows, numeric, others, status, self.snapshots)
+
+    def _keep(
+        self,
+        names: tuple[str, ...],
+        value: Any,
+        env: dict[str, Any],
+        numeric: NDArray[np.float64],
+        others: dict[str, Column],
+    ) -> None:
+        """Store columns that are intermediates, tuples, or not float64."""
+        parts = (value,) if len(names) == 1 else value
+        if len(names) > 1 and not isinstance(value, tuple):
+            parts = tuple(value.T)
+        for name, part in zip(names, parts, strict=True):
+            kind = self._kinds.get(name)
+            if kind is not None:
+                others[name] = part = np.asarray(part, kind.numpy)
+            env[name] = part
+
+
+def _slots(names: tuple[str, ...], position: Mapping[str, int]) -> int | slice | None:
+    """Where a node's value goes in the numeric matrix: a column, neighbouring columns, or nowhere."""
+    if any(n not in position for n in names):
+        return None
+    first = position[names[0]]
+    return first if len(names) == 1 else slice(first, first + len(names))
+
+
+def _expose(
+    names: tuple[str, ...], numeric: NDArray[np.float64], slots: int | slice, env: dict[str, Any]
+) -> None:
+    """Let later functions read a feature by name, as a contiguous column."""
+    if isinstance(slots, int):
+        env[names[0]] = numeric[:, slots]
+    else:
+        env.update(zip(names, numeric[:, slots].T, strict=True))
+
+
+def category_codes(values: Column, vocabulary: Mapping[str, int]) -> Marked:
+    """Return float64 category codes, shape (N,): NaN marked UNSEEN for a value not in training.
+
+    >>> category_codes(np.array(["UA", "ZZ"], object), {"AA": 0, "UA": 1}).values
+    array([ 1., nan])
+    """
+    codes = np.array([vocabulary.get(v, -1) for v in values.tolist()], np.float64)
+    unseen = codes < 0
+    if not unseen.any():
+        return Marked(codes)
+    codes[unseen] = np.nan
+    return Marked(codes, (unseen * np.uint8(FeatureStatus.UNSEEN)).astype(np.uint8))

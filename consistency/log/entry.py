@@ -1,0 +1,287 @@
+"""One line of the log: a scored request as JSON, exact, with a CRC.
+
+What JSON cannot say is said beside the values: a NaN is written as null (a float column has no
+other null), infinities are null too and named in `*_inf`, the dtypes that are not float64 in
+`*_types`, and why a feature is missing in `feature_status`. Floats are shortest round-trip texts.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from consistency.features import FeatureBatch, numeric_names
+from consistency.records import Column
+from consistency.schema import FeatureSchema, FeatureType
+from consistency.scored import (
+    Outcome,
+    Payload,
+    ScoredRequest,
+    ServableInfo,
+    StageLatency,
+)
+
+FORMAT: Final = 1
+"""Version of the line's layout, its field `v`."""
+
+_CRC_FIELD: Final = b',"crc":"'
+_CRC_TAIL_BYTES: Final = len(_CRC_FIELD) + 8 + 2  # eight hex digits, a quote and a brace
+
+
+class LineError(Exception):
+    """A line is not what was written; the text says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """A scored request as the log holds it.
+
+    Attributes:
+        fields: the line's JSON, as in `docs/request-log.md`.
+    """
+
+    fields: Mapping[str, Any]  # Any: JSON
+
+    @property
+    def request_id(self) -> str:
+        """Unique across processes."""
+        return str(self.fields["request_id"])
+
+    @property
+    def model(self) -> tuple[str, int]:
+        """Name and version."""
+        return self.fields["model"], self.fields["version"]
+
+    @property
+    def rows(self) -> int:
+        """Rows in the request; 0 when its payload could not be decoded."""
+        return int(self.fields["rows"])
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        return Outcome(self.fields["outcome"])
+
+    @property
+    def payload(self) -> Payload:
+        """The bytes as received."""
+        text, encoding = self.fields["payload"], self.fields["payload_encoding"]
+        body = text.encode() if encoding == "utf-8" else base64.b64decode(text)
+        return Payload(body, self.fields["codec"], self.fields["content_type"])
+
+    @property
+    def features(self) -> FeatureBatch | None:
+        """The feature rows that were scored, or None when there was no feature stage."""
+        return _features_from(self.fields)
+
+    @property
+    def outputs(self) -> dict[str, Column] | None:
+        """Raw model outputs, dtypes restored."""
+        held = self.fields["outputs"]
+        if held is None:
+            return None
+        types = self.fields.get("output_types", {})
+        marks = self.fields.get("output_inf", {})
+        return {n: _array(v, types.get(n, "float64"), marks.get(n)) for n, v in held.items()}
+
+    @property
+    def scores(self) -> NDArray[np.float64] | None:
+        """Post-processed scores, shape (N,) or (N, k)."""
+        held = self.fields["scores"]
+        return None if held is None else _array(held, "float64", self.fields.get("scores_inf"))
+
+    @property
+    def servable(self) -> Mapping[str, Any]:
+        """What answered: see `ServableInfo`; name and version are `model`."""
+        held: Mapping[str, Any] = self.fields["servable"]
+        return held
+
+    @property
+    def snapshots(self) -> Mapping[str, str]:
+        """Lookup name to the snapshot id that was read."""
+        held: Mapping[str, str] = self.fields["snapshots"]
+        return held
+
+
+def encode_line(request: ScoredRequest) -> bytes:
+    """Return a request's line, CRC and newline included."""
+    body = orjson.dumps(_entry(request))
+    return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+
+
+def decode_line(line: bytes) -> LoggedRequest:
+    """Read a line (without its newline) back.
+
+    Raises:
+        LineError: the CRC does not fit, or the line is no JSON.
+    """
+    head, tail = line[:-_CRC_TAIL_BYTES], line[-_CRC_TAIL_BYTES:]
+    if not tail.startswith(_CRC_FIELD):
+        raise LineError("no crc field")
+    crc = tail[len(_CRC_FIELD) : -2]
+    if b"%08x" % zlib.crc32(b"}", zlib.crc32(head)) != crc:
+        raise LineError("crc mismatch")
+    entry = orjson.loads(line)
+    if entry["v"] != FORMAT:
+        raise LineError(f"line format {entry['v']}, this version reads {FORMAT}")
+    return LoggedRequest(entry)
+
+
+def _entry(request: ScoredRequest) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "v": FORMAT,
+        "request_id": request.request_id,
+        "ingest_time_us": request.ingest_time_us,
+        "event_time_us": request.event_time_us,
+        "model": request.servable.name,
+        "version": request.servable.version,
+        "label": request.label,
+        "outcome": request.outcome,
+        "message": request.message,
+        "refused_by": request.refused_by,
+        "rows": request.rows,
+        "scores": None,
+        "outputs": None,
+        "features": None,
+        "snapshots": request.snapshots,
+        "batch_rows": request.batch_rows,
+        "batch_position": request.batch_position,
+        "latency": _latency(request.latency),
+    }
+    if request.scores is not None:
+        _put_scores(entry, request.scores)
+    if request.outputs is not None:
+        _put_outputs(entry, request.outputs)
+    if request.features is not None:
+        _put_features(entry, request.features)
+    _put_payload(entry, request.payload)
+    entry["servable"] = servable_fragment(request.servable)
+    return entry
+
+
+def _latency(latency: StageLatency) -> dict[str, int]:
+    return {
+        "decode_ns": latency.decode_ns,
+        "guards_ns": latency.guards_ns,
+        "features_ns": latency.features_ns,
+        "queue_ns": latency.queue_ns,
+        "backend_ns": latency.backend_ns,
+        "postprocess_ns": latency.postprocess_ns,
+        "total_ns": latency.total_ns,
+    }
+
+
+@lru_cache(maxsize=64)
+def servable_fragment(info: ServableInfo) -> orjson.Fragment:
+    """Return the facts of a servable as ready-made JSON; they are the same in each of its lines."""
+    facts = {k: v for k, v in asdict(info).items() if k not in ("name", "version")}
+    return orjson.Fragment(orjson.dumps(facts))
+
+
+def _put_payload(entry: dict[str, Any], payload: Payload) -> None:
+    entry["codec"], entry["content_type"] = payload.codec, payload.content_type
+    try:
+        entry["payload"], entry["payload_encoding"] = payload.body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        text = base64.b64encode(payload.body).decode()
+        entry["payload"], entry["payload_encoding"] = text, "base64"
+
+
+def _put_scores(entry: dict[str, Any], scores: Column) -> None:
+    entry["scores"] = scores.tolist()
+    marks = _infinities(scores)
+    if marks:
+        entry["scores_inf"] = marks
+
+
+def _put_outputs(entry: dict[str, Any], outputs: Mapping[str, Column]) -> None:
+    entry["outputs"] = {name: values.tolist() for name, values in outputs.items()}
+    types = {n: _dtype_name(v.dtype) for n, v in outputs.items() if v.dtype.char != "d"}
+    if types:
+        entry["output_types"] = types
+    marks = {n: m for n, v in outputs.items() if (m := _infinities(v))}
+    if marks:
+        entry["output_inf"] = marks
+
+
+def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
+    names = numeric_names(batch.schema)
+    entry["features"] = dict(zip(names, batch.numeric.T.tolist(), strict=True))
+    if len(names) != len(batch.schema):
+        for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
+            if name in batch.others:
+                entry["features"][name] = batch.others[name].tolist()
+                entry.setdefault("feature_types", {})[name] = kind.value
+    if _may_hold_infinity(batch.numeric):
+        pairs = zip(names, batch.numeric.T, strict=True)
+        entry["feature_inf"] = {n: m for n, c in pairs if (m := _infinities(c))}
+    if batch.status:
+        entry["feature_status"] = {n: codes.tolist() for n, codes in batch.status.items()}
+
+
+def _infinities(values: Column) -> list[list[int]]:
+    """Return [flat index, sign] of each infinite value."""
+    if values.dtype.kind != "f" or not _may_hold_infinity(values):
+        return []
+    flat = values.ravel()
+    return [[int(i), 1 if flat[i] > 0 else -1] for i in np.flatnonzero(np.isinf(flat))]
+
+
+def _may_hold_infinity(values: Column) -> bool:
+    """Rule infinities out in one quick pass: a finite sum of squares has none among its terms."""
+    flat = values.ravel(order="K")
+    total = float(np.dot(flat, flat))
+    return total - total != 0.0
+
+
+@lru_cache(maxsize=32)
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
+
+
+def _array(values: list[Any], dtype: str, infinities: list[list[int]] | None) -> Column:
+    """Rebuild an array: null is NaN in a float array, None in an object array."""
+    out = np.array(values, np.dtype(dtype))
+    for index, sign in infinities or ():
+        out.flat[index] = sign * np.inf
+    return out
+
+
+def _features_from(entry: Mapping[str, Any]) -> FeatureBatch | None:
+    held = entry["features"]
+    if held is None:
+        return None
+    types = entry.get("feature_types", {})
+    schema = _schema(tuple(held), tuple(types.get(n, "float64") for n in held))
+    names = numeric_names(schema)
+    numeric = np.empty((entry["rows"], len(names)), order="F")
+    for j, name in enumerate(names):
+        numeric[:, j] = held[name]
+    for name, marks in entry.get("feature_inf", {}).items():
+        for row, sign in marks:
+            numeric[row, names.index(name)] = sign * np.inf
+    others = {n: _other(held[n], FeatureType(t)) for n, t in types.items()}
+    status = {n: np.array(c, np.uint8) for n, c in entry.get("feature_status", {}).items()}
+    return FeatureBatch(schema, entry["rows"], numeric, others, status, entry["snapshots"])
+
+
+def _other(values: list[Any], kind: FeatureType) -> Column:
+    if kind is FeatureType.TOKENS:
+        out = np.empty(len(values), object)
+        out[:] = values
+        return out
+    return np.array(values, kind.numpy)
+
+
+@lru_cache(maxsize=256)
+def _schema(names: tuple[str, ...], types: tuple[str, ...]) -> FeatureSchema:
+    return FeatureSchema(names, tuple(FeatureType(t) for t in types))
+

@@ -1,0 +1,254 @@
+"""Recomputes a part of the log and compares it with what was logged, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+from typing import Any
+
+import numpy as np
+
+from consistency.compare import Compared, Comparison, Tolerance, compare, joint
+from consistency.diagnose import Cause, Finding, explain_feature
+from consistency.errors import DataError, ReplayError
+from consistency.features import FeatureBatch, numeric_names, take_rows
+from consistency.log.columns import stack_features, stack_outputs, stack_scores
+from consistency.log.entry import LoggedRequest
+from consistency.opaque import read_answer
+from consistency.protocols import Decoded
+from consistency.records import Column
+from consistency.replay.report import STAGE_ORDER, FeatureMismatch, ModelReport, StageDifference
+from consistency.replay.target import ReplayTarget
+from consistency.scored import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReplay:
+    """Adds parts of the log to one model's report.
+
+    Attributes:
+        target: the offline side.
+        report: what is added to.
+        tolerance: what counts as agreeing.
+        worst: how many differences are kept for each stage.
+    """
+
+    target: ReplayTarget
+    report: ModelReport
+    tolerance: Tolerance
+    worst: int
+
+    def compare(
+        self,
+        requests: Sequence[LoggedRequest],
+        decoded: Sequence[Decoded],
+        *,
+        scoring: bool,
+        batch_rows: int | None,
+    ) -> None:
+        """Recompute and compare.
+
+        Args:
+            requests: scored requests of one servable, snapshots and payload kind.
+            decoded: their payloads; all empty when the logged features are where to start.
+            scoring: whether to go on to outputs and scores.
+            batch_rows: rows a batch for the scorer, or None: request by request.
+        """
+        if decoded[0].opaque is not None:
+            self._compare_opaque(requests, decoded)
+            return
+        requests, offline = self._offline_features(requests, decoded)
+        if offline is None:
+            return
+        self.report.rows += offline.rows
+        origin = _Origin(requests)
+        if decoded[0].records is not None or decoded[0].features is not None:
+            online = stack_features(requests, self.target.schema)
+            self._add("payload", _reproduced(offline.rows))
+            self._compare_features(online, offline, origin)
+        if scoring:
+            self._compare_scores(requests, offline, batch_rows, origin)
+
+    @staticmethod
+    def refused_offline(report: ModelReport, request: LoggedRequest, error: DataError) -> None:
+        """Note a request that was scored online and is refused offline."""
+        rows = request.rows
+        report.rows += rows
+        part = Comparison(rows, decimals=(rows,) + (0,) * (len(Comparison().decimals) - 1))
+        report.stages["payload"] = report.stages.get("payload", Comparison()) + part
+        where = -1 if error.row is None else error.row
+        name = error.field or "payload"
+        report.worst.append(
+            StageDifference(
+                request.request_id, where, "payload", name, "scored", str(error), None, -1
+            )
+        )
+
+    @staticmethod
+    def settle(report: ModelReport) -> None:
+        """Bring a finished report into the order of the data's way."""
+        report.stages = {s: report.stages[s] for s in STAGE_ORDER if s in report.stages}
+        report.worst.sort(key=lambda d: (STAGE_ORDER.index(d.stage), -_size(d)))
+
+    def _offline_features(
+        self, requests: Sequence[LoggedRequest], decoded: Sequence[Decoded]
+    ) -> tuple[Sequence[LoggedRequest], FeatureBatch | None]:
+        """Return the requests that can be recomputed, and their feature rows."""
+        if decoded[0].features is not None:
+            parts = [d.features for d in decoded if d.features is not None]
+            return requests, _concatenate(parts)
+        if decoded[0].records is None:
+            return requests, stack_features(requests, self.target.schema)
+        pipeline = self.target.pipeline
+        if pipeline is None:
+            raise ReplayError("the log holds raw records, but the bundle has no feature pipeline")
+        records = [d.records or () for d in decoded]
+        try:
+            return requests, pipeline(list(chain.from_iterable(records)))
+        except DataError:
+            good = self._drop_refused(requests, records)
+            kept = list(chain.from_iterable(records[i] for i in good))
+            return [requests[i] for i in good], pipeline(kept) if kept else None
+
+    def _drop_refused(
+        self, requests: Sequence[LoggedRequest], records: Sequence[Sequence[Any]]
+    ) -> list[int]:
+        """Return the indices of the requests that the pipeline accepts, one by one."""
+        good = []
+        for i, (request, rows) in enumerate(zip(requests, records, strict=True)):
+            try:
+                self.target.pipeline(rows)  # type: ignore[misc]  # None was refused by the caller
+                good.append(i)
+            except DataError as e:
+                self.refused_offline(self.report, request, e)
+        return good
+
+    def _compare_features(
+        self, online: FeatureBatch, offline: FeatureBatch, origin: _Origin
+    ) -> None:
+        names = numeric_names(self.target.schema)
+        compared = [(names, compare(online.numeric, offline.numeric, self.tolerance))]
+        for name, values in online.others.items():
+            compared.append(((name,), compare(values, offline.others[name], self.tolerance)))
+        compared = [(n, c) for n, c in compared if n]
+        self._add("features", joint([c for _, c in compared]))
+        for columns, part in compared:
+            if not part.agreeing.all():
+                self._note("features", columns, part, origin)
+                self._explain(columns, part)
+
+    def _explain(self, names: tuple[str, ...], part: Compared) -> None:
+        """Look for the proven cause of each feature that disagrees."""
+        for j in np.flatnonzero(~part.agreeing.all(axis=0)):
+            bad = ~part.agreeing[:, j]
+            a, b = part.online[bad, j], part.offline[bad, j]
+            numeric = a.dtype.kind == "f"
+            found = explain_feature(a, b) if numeric else Finding(Cause.UNPROVEN, "no number")
+            size = float(np.nanmax(part.diffs[bad, j], initial=0.0))
+            held = self.report.features.get(names[j])
+            if held is None:
+                self.report.features[names[j]] = FeatureMismatch(int(bad.sum()), size, found)
+                continue
+            held.rows += int(bad.sum())
+            held.max_abs_diff = max(held.max_abs_diff, size)
+            if held.finding != found:
+                held.finding = Finding(Cause.UNPROVEN, "no single intervention explains every row")
+
+    def _compare_scores(
+        self,
+        requests: Sequence[LoggedRequest],
+        features: FeatureBatch,
+        batch_rows: int | None,
+        origin: _Origin,
+    ) -> None:
+        scorer = self.target.scorer
+        if scorer is None:
+            raise ReplayError("the target has no scorer; replay with mode 'pipeline'")
+        outputs: list[dict[str, Column]] = []
+        scores: list[Scores] = []
+        for part in _slices(requests, batch_rows):
+            raw = scorer.score(take_rows(features, part))
+            outputs.append({name: np.asarray(values) for name, values in raw.items()})
+            scores.append(self.target.postprocess(raw))
+        made = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
+        self._compare_outputs(stack_outputs(requests), made, origin)
+        self._compare_final(stack_scores(requests), np.concatenate(scores), origin)
+
+    def _compare_outputs(
+        self, online: dict[str, Column], offline: dict[str, Column], origin: _Origin
+    ) -> None:
+        if online.keys() != offline.keys():
+            raise ReplayError(f"online outputs are {sorted(online)}, offline {sorted(offline)}")
+        parts = {n: compare(values, offline[n], self.tolerance) for n, values in online.items()}
+        self._add("outputs", joint(list(parts.values())))
+        for name, part in parts.items():
+            self._note("outputs", (name,) * part.agreeing.shape[1], part, origin)
+
+    def _compare_final(self, online: Scores, offline: Scores, origin: _Origin) -> None:
+        part = compare(online, offline, self.tolerance)
+        self._add("scores", part.summary)
+        self._note("scores", ("score",) * part.agreeing.shape[1], part, origin)
+
+    def _compare_opaque(
+        self, requests: Sequence[LoggedRequest], decoded: Sequence[Decoded]
+    ) -> None:
+        if self.target.opaque is None:
+            raise ReplayError("the log holds opaque requests; name the service that answered them")
+        for request, payload in zip(requests, decoded, strict=True):
+            _, outputs, scores = read_answer(self.target.opaque.process(payload.opaque))
+            origin = _Origin([request])
+            self.report.rows += request.rows
+            self._compare_outputs(stack_outputs([request]), outputs, origin)
+            if scores is not None:
+                self._compare_final(stack_scores([request]), scores, origin)
+
+    def _add(self, stage: str, part: Comparison) -> None:
+        self.report.stages[stage] = self.report.stages.get(stage, Comparison()) + part
+
+    def _note(self, stage: str, names: tuple[str, ...], part: Compared, origin: _Origin) -> None:
+        """Keep the worst differences of a stage."""
+        found = [
+            StageDifference(
+                *origin.of(d.position), stage, names[d.column], d.online, d.offline,
+                None if np.isnan(d.abs_diff) else d.abs_diff, d.ulps,
+            )
+            for d in part.worst(self.worst)
+        ]  # fmt: skip
+        held = [d for d in self.report.worst if d.stage == stage]
+        rest = [d for d in self.report.worst if d.stage != stage]
+        self.report.worst = rest + sorted(held + found, key=_size, reverse=True)[: self.worst]
+
+
+class _Origin:
+    """Which request, and which row of it, a position in a part of the log is."""
+
+    def __init__(self, requests: Sequence[LoggedRequest]) -> None:
+        self._requests = requests
+        self._ends = list(accumulate(r.rows for r in requests))
+
+    def of(self, position: int) -> tuple[str, int]:
+        index = int(np.searchsorted(self._ends, position, side="right"))
+        start = self._ends[index] - self._requests[index].rows
+        return self._requests[index].request_id, position - start
+
+
+def _size(difference: StageDifference) -> float:
+    return np.inf if difference.abs_diff is None else difference.abs_diff
+
+
+def _reproduced(rows: int) -> Comparison:
+    return Comparison(rows, rows, rows, decimals=(0,) * 17 + (rows,))
+
+
+def _concatenate(parts: Sequence[FeatureBatch]) -> FeatureBatch:
+    numeric = np.asfortranarray(np.concatenate([p.numeric for p in parts]))
+    return FeatureBatch(parts[0].schema, len(numeric), numeric)
+
+
+def _slices(requests: Sequence[LoggedRequest], rows: int | None) -> list[slice]:
+    """Return how rows are batched: `rows` at a time, or request by request."""
+    ends = list(accumulate(r.rows for r in requests))
+    if rows is None:
+        return [slice(end - r.rows, end) for end, r in zip(ends, requests, strict=True)]
+    return [slice(i, min(i + rows, ends[-1])) for i in range(0, ends[-1], rows)]

@@ -1,0 +1,65 @@
+"""The command line: one file a command group; `main` is the `samescore` command.
+
+Exit codes: 0 all is well (or agrees), 1 something differs, 2 wrong usage or unusable input.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any, Final
+
+import click
+
+from consistency.errors import SamescoreError
+from samescore import __version__
+
+_COMMANDS: Final = {
+    "bundle": "Build, show and check bundles: model versions that can prove their scores.",
+    "demo": "The whole path on real flights, in one command.",
+    "log": "Verify, count and print a request log.",
+    "replay": "Score a request log again and compare to ten decimals.",
+    "serve": "Serve bundles over HTTP and log every scored request.",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command when it is called: `samescore --help` loads no library."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        command = importlib.import_module(f"samescore.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        try:
+            return super().invoke(ctx)
+        except SamescoreError as e:
+            raise _UserError(str(e)) from e
+
+
+class _UserError(click.ClickException):
+    exit_code = 2
+
+
+@click.group(cls=_Lazy, context_settings={"auto_envvar_prefix": "SAMESCORE"})
+@click.version_option(__version__, prog_name="samescore")
+@click.option("--verbose", is_flag=True, help="Log what happens to standard error.")
+def main(verbose: bool) -> None:
+    """Same score, offline and online, to ten decimals, and a warning before it matters.
+
+    Every option can also be set by an environment variable, for example SAMESCORE_SERVE_PORT.
+    """
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

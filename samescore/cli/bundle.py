@@ -1,0 +1,216 @@
+"""`samescore bundle build|show|check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import orjson
+
+from consistency.bundle import open_bundle, verify_files
+from consistency.bundle.manifest import Manifest
+from consistency.errors import ConfigError
+from consistency.execution import apply_execution
+from consistency.gate import run_gate
+from consistency.postprocess import Platt, PostProcess
+from consistency.records import Record
+from consistency.snapshots import SnapshotStore
+from consistency.state import FittedState
+from samescore.bundling import BundleRequest, build_bundle
+from samescore.cli.options import (
+    ANY_PATH,
+    FOLDER,
+    json_option,
+    pipeline_option,
+    print_json,
+    snapshots_option,
+    threads_option,
+)
+from samescore.server import SNAPSHOT_FOLDER
+from serving.loaders import FORMATS, load_scorer
+from serving.servable import LoadSettings
+
+
+@click.group("bundle")
+def command() -> None:
+    """Build, show and check bundles: model versions that can prove their scores."""
+
+
+@command.command("build")
+@click.argument("base", type=ANY_PATH)
+@click.option("--name", required=True, help="The model's name.")
+@click.option("--version", type=click.IntRange(0), required=True, help="A new version.")
+@click.option("--format", "model_format", type=click.Choice(list(FORMATS)), required=True)
+@click.option("--model", type=click.Path(exists=True, path_type=Path), required=True,
+              help="The model's file, or its folder.")  # fmt: skip
+@click.option("--pipeline", required=True, metavar="PACKAGE:OBJECT",
+              help="The installed feature pipeline; it is imported.")  # fmt: skip
+@click.option("--golden", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              required=True, help="Raw records as JSON lines that the version must reproduce.")  # fmt: skip
+@click.option("--reference", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A sample of the training records as JSON lines, for the monitors.")  # fmt: skip
+@click.option("--state", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The pipeline's fitted state, as FittedState.to_bytes wrote it.")  # fmt: skip
+@click.option("--snapshot", "named", multiple=True, metavar="LOOKUP=ID",
+              help="The snapshot of a lookup; the current one unless named.")  # fmt: skip
+@snapshots_option
+@click.option("--execution", default="as_is", show_default=True, help="as_is, padded:N or float64.")
+@click.option("--gate-decimals", type=click.IntRange(0, 16), default=10, show_default=True)
+@click.option("--output", help="The raw output that is the score; needed if there are several.")
+@click.option("--platt", type=(float, float), metavar="SLOPE INTERCEPT", help="Platt scaling.")
+def build(
+    base: Path,
+    name: str,
+    version: int,
+    model_format: str,
+    model: Path,
+    pipeline: str,
+    golden: Path,
+    reference: Path | None,
+    state: Path | None,
+    named: tuple[str, ...],
+    snapshots: Path | None,
+    execution: str,
+    gate_decimals: int,
+    output: str | None,
+    platt: tuple[float, float] | None,
+) -> None:
+    """Bundle a trained model as BASE/NAME/VERSION.
+
+    \b
+    Example:
+      samescore bundle build models --name xgboost --version 2 --format xgboost \\
+        --model model.ubj --pipeline flights_features:pipeline --state state.json \\
+        --golden golden.jsonl --reference sample.jsonl
+    """
+    store = SnapshotStore(snapshots or base / SNAPSHOT_FOLDER)
+    request = BundleRequest(
+        name=name,
+        version=version,
+        model_format=model_format,
+        model=model,
+        golden=_read_records(golden),
+        pipeline=pipeline,
+        state=FittedState({}) if state is None else FittedState.from_bytes(state.read_bytes()),
+        snapshots=_snapshots(pipeline, named, store),
+        store=store,
+        reference=() if reference is None else _read_records(reference),
+        execution=execution,
+        gate_decimals=gate_decimals,
+        postprocess=PostProcess(output, None, None if platt is None else Platt(*platt)),
+    )
+    click.echo(f"bundled {build_bundle(base, request)}")
+
+
+def _read_records(path: Path) -> Sequence[Record]:
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            records.append(orjson.loads(line))
+        except orjson.JSONDecodeError as e:
+            raise ConfigError(f"{path} line {number}: {e}; write one JSON object a line") from e
+    return records
+
+
+def _snapshots(pipeline: str, named: Sequence[str], store: SnapshotStore) -> dict[str, str]:
+    """Return a snapshot for each lookup of a pipeline: as named, else the current one."""
+    from consistency.bundle.reader import load_pipeline_object
+
+    given = dict(text.partition("=")[::2] for text in named)
+    lookups = {x.name for x in load_pipeline_object(pipeline).lookups}
+    unknown = sorted(given.keys() - lookups)
+    if unknown:
+        raise ConfigError(f"--snapshot {unknown[0]}: the pipeline has no such lookup")
+    found = {name: given.get(name) or store.current(name) for name in lookups}
+    return {name: snapshot for name, snapshot in found.items() if snapshot}
+
+
+@command.command("show")
+@click.argument("bundle", type=FOLDER)
+@json_option
+def show(bundle: Path, as_json: bool) -> None:
+    """Show what a bundle (BASE/NAME/VERSION) is and was made with.
+
+    \b
+    Example:
+      samescore bundle show models/xgboost/1
+    """
+    manifest = open_bundle(bundle).manifest
+    if as_json:
+        print_json(manifest.to_json() | {"digest": manifest.digest})
+        return
+    for name, value in _summary(manifest).items():
+        click.echo(f"{name:<12} {value}")
+
+
+def _summary(manifest: Manifest) -> dict[str, str]:
+    ref = manifest.pipeline
+    environment = manifest.environment
+    return {
+        "model": f"{manifest.name}/{manifest.version} ({manifest.model_format})",
+        "digest": manifest.digest,
+        "created": manifest.created,
+        "pipeline": "none" if ref is None else f"{ref.object} ({ref.distribution}, {ref.digest})",
+        "features": ", ".join(manifest.features.names),
+        "execution": f"{manifest.execution}, gate {manifest.gate_decimals} decimals",
+        "snapshots": ", ".join(f"{k} {v}" for k, v in manifest.snapshots.items()) or "none",
+        "metrics": ", ".join(f"{k} {v:.4g}" for k, v in manifest.metrics.items()) or "none",
+        "loss": ", ".join(f"{v:.4g}" for v in manifest.loss_curve[-3:]) or "none",
+        "made with": f"Python {environment['python']} on {environment['cpu_model']}, "
+        f"{len(environment['packages'])} packages",
+    }
+
+
+@command.command("check")
+@click.argument("bundle", type=FOLDER)
+@pipeline_option
+@snapshots_option
+@threads_option
+@click.option("--max-batch", type=click.IntRange(1), default=64, show_default=True)
+@json_option
+def check(
+    bundle: Path,
+    pipelines: tuple[str, ...],
+    snapshots: Path | None,
+    threads: int,
+    max_batch: int,
+    as_json: bool,
+) -> None:
+    """Check a bundle's files, and reproduce its golden rows on this machine.
+
+    \b
+    Example:
+      samescore bundle check models/xgboost/1 --pipeline flights_features
+
+    Exit code 0: all reproduced; 1: the golden gate fails here.
+    """
+    opened = open_bundle(bundle)
+    verify_files(opened)
+    store = SnapshotStore(snapshots or bundle.resolve().parent.parent / SNAPSHOT_FOLDER)
+    loading = LoadSettings(frozenset(pipelines), store)
+    scorer = load_scorer(opened.manifest.model_format, bundle, threads=threads)
+    report = run_gate(
+        opened.golden(),
+        loading.bind(opened, None),
+        apply_execution(opened.manifest.execution, scorer),
+        opened.manifest.postprocess,
+        decimals=opened.manifest.gate_decimals,
+        max_batch=max_batch,
+    )
+    if as_json:
+        checks = [
+            {
+                "batch_rows": c.batch_rows,
+                "passed": c.passed,
+                "scores": c.scores.to_json(),
+                "features": None if c.features is None else c.features.to_json(),
+                "detail": c.detail,
+            }
+            for c in report.checks
+        ]
+        print_json({"passed": report.passed, "decimals": report.decimals, "checks": checks})
+    else:
+        click.echo(str(report))
+    sys.exit(0 if report.passed else 1)

@@ -1,0 +1,105 @@
+"""Options and parameter types that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import orjson
+
+from samescore.replaying import OpaqueSpec
+
+F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
+
+FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
+ANY_PATH: Final = click.Path(path_type=Path)
+
+pipeline_option = click.option(
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="PACKAGE",
+    help="A package whose feature pipelines may be imported; repeat for several.",
+)
+
+snapshots_option = click.option(
+    "--snapshots",
+    type=ANY_PATH,
+    help="Folder of the lookup snapshots.  [default: BASE/.snapshots]",
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each model."
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def service_option(function: F) -> F:
+    """Add `--inference-service`, the operator's opt-in to import model code."""
+    return click.option(
+        "--inference-service",
+        "services",
+        multiple=True,
+        nargs=3,
+        type=(ServiceName(), str, ANY_PATH),
+        metavar="NAME/VERSION MODULE_OR_FILE MODEL_PATH",
+        help="Import a class InferenceService and serve it; repeat for several.",
+    )(function)
+
+
+class EnumValue(click.ParamType):
+    """One of an enumeration's values.
+
+    Args:
+        kind: the enumeration.
+    """
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        self._kind = kind
+        self.name = "|".join(kind)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> StrEnum:
+        """Return the member with this value."""
+        try:
+            return self._kind(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not one of {', '.join(self._kind)}", param, ctx)
+
+
+class ServiceName(click.ParamType):
+    """`NAME/VERSION`."""
+
+    name = "name/version"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Split and check the text."""
+        from consistency.bundle.manifest import check_model_name
+        from consistency.errors import ConfigError
+
+        name, slash, version = str(value).partition("/")
+        if not (slash and version.isascii() and version.isdigit()):
+            self.fail(f"{value!r}: write it as NAME/VERSION, for example m47/1", param, ctx)
+        try:
+            return check_model_name(name), int(version)
+        except ConfigError as e:
+            self.fail(str(e), param, ctx)
+
+
+def opaque_specs(
+    services: Sequence[tuple[tuple[str, int], str, Path]],
+) -> tuple[OpaqueSpec, ...]:
+    """Return the services that `--inference-service` named."""
+    return tuple(OpaqueSpec(name, version, at, path) for (name, version), at, path in services)
+
+
+def print_json(value: object) -> None:
+    """Print JSON on standard output."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,140 @@
+"""`samescore serve`."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+import click
+
+from consistency.log import LogSettings
+from consistency.log.writer import MIB, Fsync
+from consistency.snapshots import SnapshotStore
+from samescore.cli.options import (
+    ANY_PATH,
+    EnumValue,
+    opaque_specs,
+    pipeline_option,
+    print_json,
+    service_option,
+    snapshots_option,
+    threads_option,
+)
+from samescore.server import Server, ServerSettings, serve
+from serving.core.policy import parse_version_policy
+from serving.core.state import ManagerState
+from serving.dataplane import DataPlaneSettings, OnLogFailure
+from serving.servable import GateMode
+
+
+@click.command("serve")
+@click.argument("base", type=ANY_PATH, required=False)
+@click.option("--log", "log_folder", type=ANY_PATH, required=True, help="Folder of the request log.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: any.")
+@pipeline_option
+@snapshots_option
+@service_option
+@click.option(
+    "--gate", type=EnumValue(GateMode), default=GateMode.ENFORCE, show_default=True,
+    help="enforce: a version that fails its golden gate does not go live; report: it is served, "
+    "marked unverified.",
+)  # fmt: skip
+@click.option(
+    "--versions", default="latest:1", show_default=True, help="latest:N, specific:1,3 or all."
+)
+@threads_option
+@click.option("--poll-seconds", type=click.FloatRange(0.05), default=1.0, show_default=True,
+              help="Between two looks for new versions.")  # fmt: skip
+@click.option("--max-rows", type=click.IntRange(1, 1_000_000), default=1024, show_default=True,
+              help="Rows in one request.")  # fmt: skip
+@click.option("--max-body-mib", type=click.IntRange(1, 1024), default=8, show_default=True,
+              help="Size of one request.")  # fmt: skip
+@click.option("--on-log-failure", type=EnumValue(OnLogFailure), default=OnLogFailure.REJECT,
+              show_default=True, help="What happens to a request that cannot be logged.")  # fmt: skip
+@click.option("--log-segment-mib", type=click.IntRange(1, 4096), default=64, show_default=True,
+              help="Size at which a log segment is sealed.")  # fmt: skip
+@click.option("--log-max-gib", type=click.IntRange(1, 65536), default=64, show_default=True,
+              help="Size at which the log is full.")  # fmt: skip
+@click.option("--log-fsync", type=EnumValue(Fsync), default=Fsync.SEAL, show_default=True,
+              help="What a power cut can take: seal, all since the last sealed segment; "
+              "every_request, nothing that was answered.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Announce readiness as one JSON object.")
+def command(
+    base: Path | None,
+    log_folder: Path,
+    host: str,
+    port: int,
+    pipelines: tuple[str, ...],
+    snapshots: Path | None,
+    services: tuple[tuple[tuple[str, int], str, Path], ...],
+    gate: GateMode,
+    versions: str,
+    threads: int,
+    poll_seconds: float,
+    max_rows: int,
+    max_body_mib: int,
+    on_log_failure: OnLogFailure,
+    log_segment_mib: int,
+    log_max_gib: int,
+    log_fsync: Fsync,
+    as_json: bool,
+) -> None:
+    """Serve the bundles in BASE over HTTP, and log every scored request.
+
+    \b
+    Example:
+      samescore serve models --pipeline flights_features --log requests &
+      curl -H 'Content-Type: application/json' http://127.0.0.1:8501/predict/xgboost/1 \\
+        --data '{"type": "record", "data": {"insts": [{"carrier": "UA", ...}]}}'
+
+    New versions in BASE go live, vanished ones are unloaded, without a failed request. SIGTERM
+    finishes what is in flight and seals the log. Pages: /models, /health/live, /health/ready,
+    /metrics.
+    """
+    if base is None and not services:
+        raise click.UsageError("name a BASE folder of bundles, or an --inference-service")
+    settings = ServerSettings(
+        base=base,
+        log=LogSettings(log_folder, log_segment_mib * MIB, log_max_gib * 1024 * MIB, log_fsync),
+        trusted=frozenset(pipelines),
+        store=None if snapshots is None else SnapshotStore(snapshots),
+        services=opaque_specs(services),
+        gate=gate,
+        policy=parse_version_policy(versions),
+        threads=threads,
+        poll_seconds=poll_seconds,
+        plane=DataPlaneSettings(max_rows, on_log_failure),
+        max_body_bytes=max_body_mib * MIB,
+    )
+    _warn_beyond_loopback(host)
+    try:
+        serve(settings, host, port, lambda url, server: _announce(url, server, as_json))
+    except OSError as e:
+        raise click.UsageError(f"cannot listen on {host}:{port}: {e.strerror}") from e
+
+
+def _announce(url: str, server: Server, as_json: bool) -> None:
+    statuses = server.manager.statuses()
+    serving = [str(s.id) for s in statuses if s.state is ManagerState.AVAILABLE]
+    failed = {str(s.id): s.error for s in statuses if s.error}
+    if as_json:
+        print_json({"url": url, "pid": os.getpid(), "serving": serving, "failed": failed})
+        return
+    for name, error in failed.items():
+        click.echo(f"not served: {name}: {error}", err=True)
+    click.echo(f"serving {', '.join(serving) or 'nothing yet'} on {url}")
+
+
+def _warn_beyond_loopback(host: str) -> None:
+    try:
+        outside = not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        outside = host != "localhost"
+    if outside:
+        click.echo(
+            f"listening on {host}: anyone who reaches it can ask for scores; put a proxy with "
+            f"authentication in front",
+            err=True,
+        )

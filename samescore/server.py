@@ -1,0 +1,265 @@
+"""Puts the serving wrapper together and runs it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from consistency.log import LogSettings, RequestLogWriter
+from consistency.pipeline import BoundPipeline
+from consistency.scored import ServableInfo
+from consistency.snapshots import SnapshotStore
+from monitors.latency import RequestMetrics, exposition
+from samescore import __version__
+from samescore.replaying import OpaqueSpec
+from serving.app import App
+from serving.core.loader import Loader
+from serving.core.manager import Manager
+from serving.core.policy import DEFAULT_POLICY, VersionPolicy
+from serving.core.poller import Poller
+from serving.core.source import FileSystemSource, Found, FoundVersion
+from serving.core.state import ManagerState, ServableId, VersionStatus
+from serving.dataplane import DataPlane, DataPlaneSettings, Incidents
+from serving.faces.tione import TioneFace
+from serving.servable import (
+    BundleLoader,
+    GateMode,
+    LoadSettings,
+    OpaqueLoader,
+    Servable,
+    refresh_lookups,
+)
+
+logger = logging.getLogger(__name__)
+
+SNAPSHOT_FOLDER: Final = ".snapshots"
+"""The snapshot store's place in a base folder, unless another is named."""
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Everything that `samescore serve` can be told.
+
+    Attributes:
+        base: folder of `<name>/<version>` bundles, or None when only services are served.
+        log: how requests are logged.
+        trusted: packages whose pipelines may be imported.
+        store: the lookup snapshots; `<base>/.snapshots` unless given.
+        services: InferenceServices that the operator names; their code is imported.
+        gate: what a failing golden gate does.
+        policy: which versions of each model are served.
+        threads: of each model.
+        poll_seconds: between two looks at the base folder.
+        plane: bounds and choices of the data plane.
+        max_body_bytes: of one request.
+        transport: see `LoadSettings`.
+    """
+
+    base: Path | None
+    log: LogSettings
+    trusted: frozenset[str] = frozenset()
+    store: SnapshotStore | None = None
+    services: tuple[OpaqueSpec, ...] = ()
+    gate: GateMode = GateMode.ENFORCE
+    policy: VersionPolicy = DEFAULT_POLICY
+    threads: int = 1
+    poll_seconds: float = 1.0
+    plane: DataPlaneSettings = field(default_factory=DataPlaneSettings)
+    max_body_bytes: int = 8 * MIB
+    transport: Callable[[BoundPipeline], BoundPipeline] | None = None
+
+    @property
+    def snapshot_store(self) -> SnapshotStore:
+        """The lookup snapshots."""
+        return self.store or SnapshotStore((self.base or Path()) / SNAPSHOT_FOLDER)
+
+
+class Server:
+    """The serving wrapper, wired: models loaded, log open, `app` ready for an ASGI server.
+
+    Args:
+        settings: everything there is to choose.
+
+    Raises:
+        ConfigError: the base folder is not there, or a setting is unusable.
+        LogError: the log folder cannot be written.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._load = LoadSettings(
+            trusted=settings.trusted,
+            store=settings.snapshot_store,
+            gate=settings.gate,
+            max_batch=min(64, settings.plane.max_rows),
+            threads=settings.threads,
+            transport=settings.transport,
+        )
+        self._services = {ServableId(s.name, s.version): s for s in settings.services}
+        self.log = RequestLogWriter(settings.log)
+        for sealed in self.log.recovered:
+            logger.info("sealed %s of a dead writer, %d torn bytes", sealed.path, sealed.torn_bytes)
+        self.manager: Manager[Servable] = Manager(
+            self._loader, default_policy=settings.policy, on_status=_tell
+        )
+        self.metrics = RequestMetrics(version=__version__, servables=self._available)
+        self.app = self._make_app()
+        self._poller = self._start()
+
+    def close(self) -> None:
+        """Unload everything and seal the log."""
+        if self._poller is not None:
+            self._poller.stop()
+        self.manager.stop()
+        self.log.close()
+
+    def _loader(self, servable_id: ServableId, path: Path) -> Loader[Servable]:
+        spec = self._services.get(servable_id)
+        if spec is not None:
+            return OpaqueLoader(servable_id, spec.location, spec.model_path)
+        return BundleLoader(servable_id, path, self._load)
+
+    def _make_app(self) -> App:
+        plane = DataPlane(
+            self.manager,
+            self.log,
+            observers=[self.metrics],
+            settings=self._settings.plane,
+            incidents=Incidents(self.metrics.observer_failed, self.metrics.log_dropped),
+        )
+        opaque = {s.name for s in self._settings.services}
+        face = TioneFace(
+            plane,
+            max_body_bytes=self._settings.max_body_bytes,
+            is_opaque=opaque.__contains__,
+            rejected=self.metrics.rejected,
+        )
+        return App(
+            face,
+            statuses=self.manager.statuses,
+            gate_of=self._gate_of,
+            metrics=lambda: exposition(self.metrics),
+            on_shutdown=self.close,
+        )
+
+    def _start(self) -> Poller | None:
+        """Load what is there; the base folder is watched from now on."""
+        services = {
+            s.name: {s.version: FoundVersion(s.model_path, s.location)}
+            for s in self._settings.services
+        }
+        if services:
+            self.manager.reconcile(services)
+        if self._settings.base is None:
+            return None
+        source = FileSystemSource(self._settings.base, setting="BASE")
+        poller = Poller(
+            _Without(source, frozenset(services)),
+            self.manager,
+            self._settings.poll_seconds,
+            on_error=lambda e: logger.error("%s", e),
+            after_round=self._refresh_lookups,
+        )
+        poller.start()
+        return poller
+
+    def _refresh_lookups(self) -> None:
+        for status in self._serving():
+            with self.manager.acquire(status.id.name, status.id.version) as servable:
+                refresh_lookups(servable, self._load)
+
+    def _serving(self) -> list[VersionStatus]:
+        return [s for s in self.manager.statuses() if s.state is ManagerState.AVAILABLE]
+
+    def _available(self) -> list[ServableInfo]:
+        infos = []
+        for status in self._serving():
+            with self.manager.acquire(status.id.name, status.id.version) as servable:
+                infos.append(servable.info)
+        return infos
+
+    def _gate_of(self, status: VersionStatus) -> str:
+        with self.manager.acquire(status.id.name, status.id.version) as servable:
+            return servable.info.gate.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """A source less the models that operator-named services serve."""
+
+    source: FileSystemSource
+    names: frozenset[str]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return tuple(self.source.problems)
+
+    def poll(self) -> Found:
+        return {n: v for n, v in self.source.poll().items() if n not in self.names}
+
+
+def serve(
+    settings: ServerSettings, host: str, port: int, on_ready: Callable[[str, Server], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, and seal the log.
+
+    Args:
+        settings: everything there is to choose.
+        host: address to listen on.
+        port: TCP port; 0 takes a free one.
+        on_ready: called with the URL once requests are accepted.
+
+    Raises:
+        ConfigError: a setting is unusable; LogError: the log cannot be written.
+        OSError: the address cannot be listened on.
+    """
+    import uvicorn
+
+    sock = _listen(host, port)
+    try:
+        server = Server(settings)
+    except BaseException:
+        sock.close()
+        raise
+    config = uvicorn.Config(
+        server.app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        lifespan="on",
+        limit_concurrency=1024,
+        timeout_graceful_shutdown=30,
+        server_header=False,
+    )
+    bound_host, bound_port = sock.getsockname()[:2]
+    on_ready(f"http://{bound_host}:{bound_port}", server)
+    uvicorn.Server(config).run(sockets=[sock])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(2048)
+    except OSError:
+        sock.close()
+        raise
+    sock.set_inheritable(True)
+    return sock
+
+
+def _tell(status: VersionStatus) -> None:
+    if status.error:
+        logger.error("%s: %s: %s", status.id, status.state, status.error)
+    else:
+        logger.info("%s: %s", status.id, status.state)

@@ -1,0 +1,108 @@
+"""The ASGI application: the predict face, and the pages for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from serving.core.state import ManagerState, VersionStatus
+from serving.faces.tione import Receive, Scope, Send, TioneFace, parse_path
+
+_TIONE_STATE: Final = {
+    ManagerState.START: "deploying",
+    ManagerState.LOADING: "deploying",
+    ManagerState.AVAILABLE: "serving",
+    ManagerState.UNLOADING: "serving",
+    ManagerState.END: "failed",
+}
+
+
+class App:
+    """Sends predict requests to their face, and all else to the operators' pages.
+
+    Args:
+        face: answers predict requests.
+        statuses: every known version's state.
+        gate_of: the gate state of an available version, for the status page.
+        metrics: content and content type of `/metrics`.
+        on_shutdown: called once when the server stops, after the last request.
+    """
+
+    def __init__(
+        self,
+        face: TioneFace,
+        *,
+        statuses: Callable[[], Sequence[VersionStatus]],
+        gate_of: Callable[[VersionStatus], str],
+        metrics: Callable[[], tuple[bytes, str]],
+        on_shutdown: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._face = face
+        self._statuses, self._gate_of, self._metrics = statuses, gate_of, metrics
+        self._on_shutdown = on_shutdown
+        self._pages = Starlette(
+            routes=[
+                Route("/health/live", self._live),
+                Route("/health/ready", self._ready),
+                Route("/models", self._models),
+                Route("/metrics", self._metrics_page),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer an ASGI event stream."""
+        if scope["type"] == "http" and scope["method"] == "POST":
+            target = parse_path(scope["path"])
+            if target is not None:
+                await self._face(scope, receive, send, *target)
+                return
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        await self._pages(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                self._on_shutdown()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _live(self, request: Request) -> Response:
+        return Response("ok", media_type="text/plain")
+
+    async def _ready(self, request: Request) -> Response:
+        """Ready when every model has a version that serves."""
+        found = self._statuses()
+        serving = {s.id.name for s in found if s.state is ManagerState.AVAILABLE}
+        waiting = sorted({s.id.name for s in found} - serving)
+        ready = bool(serving) and not waiting
+        body = {"ready": ready, "serving": sorted(serving), "not_serving": waiting}
+        return JSONResponse(body, status_code=200 if ready else 503)
+
+    async def _models(self, request: Request) -> Response:
+        return JSONResponse([self._model(status) for status in self._statuses()])
+
+    def _model(self, status: VersionStatus) -> dict[str, object]:
+        available = status.state is ManagerState.AVAILABLE
+        gone = status.state is ManagerState.END and not status.error
+        return {
+            "name": status.id.name,
+            "version": status.id.version,
+            "state": status.state.value,
+            "status": "unloaded" if gone else _TIONE_STATE[status.state],
+            "gate": self._gate_of(status) if available else None,
+            "error": status.error,
+        }
+
+    async def _metrics_page(self, request: Request) -> Response:
+        content, media_type = self._metrics()
+        return Response(content, media_type=media_type)

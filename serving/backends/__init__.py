@@ -1,0 +1,1 @@
+"""What scores feature batches for the data plane: in this process, or somewhere else."""

@@ -1,0 +1,187 @@
+"""The pure core does no I/O, reads no clock and draws no random number.
+
+import-linter sees modules, not `open()` or `datetime.now()`, so this looks at the syntax tree: at
+imports, at calls of builtins, and at the names of called methods.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PURE_CORE = (
+    "consistency/compare.py",
+    "consistency/diagnose.py",
+    "consistency/replay/core.py",
+    "monitors/psi.py",
+    "serving/core/policy.py",
+)
+
+IMPURE_MODULES = frozenset(
+    {
+        "asyncio",
+        "fileinput",
+        "glob",
+        "importlib",
+        "io",
+        "mmap",
+        "multiprocessing",
+        "os",
+        "pathlib",
+        "pyarrow.csv",
+        "pyarrow.dataset",
+        "pyarrow.feather",
+        "pyarrow.fs",
+        "pyarrow.ipc",
+        "pyarrow.json",
+        "pyarrow.orc",
+        "pyarrow.parquet",
+        "numpy.random",
+        "random",
+        "secrets",
+        "shutil",
+        "socket",
+        "sqlite3",
+        "subprocess",
+        "tempfile",
+        "threading",
+        "time",
+        "urllib",
+        "uuid",
+    }
+)
+IMPURE_BUILTINS = frozenset({"__import__", "eval", "exec", "input", "open", "print"})
+# Whatever object these are called on, they read or write a file, or read the clock.
+IMPURE_METHODS = frozenset(
+    {
+        "fromfile",
+        "genfromtxt",
+        "loadtxt",
+        "memmap",
+        "now",
+        "open",
+        "read_bytes",
+        "read_text",
+        "savetxt",
+        "savez",
+        "today",
+        "tofile",
+        "unlink",
+        "utcnow",
+        "write_bytes",
+        "write_text",
+    }
+)
+IMPURE_NUMPY = frozenset({"load", "random", "save"})
+
+
+def impurities(source: str) -> list[str]:
+    """List, with their lines, the imports and uses in `source` that reach outside."""
+    found = {
+        f"line {node.lineno}: {what}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.stmt | ast.expr)
+        for what in (*_imports(node), *_calls(node), *_numpy_uses(node))
+    }
+    return sorted(found)
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    for name in names:
+        if _prefixes(name) & IMPURE_MODULES:
+            yield f"import of {name}"
+
+
+def _prefixes(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[: end + 1]) for end in range(len(parts))}
+
+
+def _calls(node: ast.AST) -> Iterator[str]:
+    if not isinstance(node, ast.Call):
+        return
+    called = ast.unparse(node.func)
+    if isinstance(node.func, ast.Name) and called in IMPURE_BUILTINS:
+        yield f"call of {called}()"
+    if isinstance(node.func, ast.Attribute) and (
+        node.func.attr in IMPURE_METHODS or _prefixes(called) & IMPURE_MODULES
+    ):
+        yield f"call of {called}()"
+
+
+def _numpy_uses(node: ast.AST) -> Iterator[str]:
+    if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)):
+        return
+    if node.value.id in {"np", "numpy"} and node.attr in IMPURE_NUMPY:
+        yield f"use of {node.value.id}.{node.attr}"
+
+
+@pytest.mark.parametrize("path", PURE_CORE)
+def test_a_module_of_the_pure_core_stays_pure(path: str) -> None:
+    module = ROOT / path
+    assert module.is_file(), f"{path} is part of the pure core but is not there"
+    assert impurities(module.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("snippet", "what"),
+    [
+        ("f = open('x')", "call of open()"),
+        ("print('x')", "call of print()"),
+        ("import os", "import of os"),
+        ("import os.path as p", "import of os.path"),
+        ("from os import environ", "import of os"),
+        ("os.getenv('TZ')", "call of os.getenv()"),
+        ("os.environ.get('TZ')", "call of os.environ.get()"),
+        ("import time", "import of time"),
+        ("def f():\n    from time import monotonic", "import of time"),
+        ("time.time()", "call of time.time()"),
+        ("import random", "import of random"),
+        ("random.random()", "call of random.random()"),
+        ("rng = np.random.default_rng()", "use of np.random"),
+        ("from numpy.random import default_rng", "import of numpy.random"),
+        ("from numpy import random", "import of numpy.random"),
+        ("import io", "import of io"),
+        ("import socket", "import of socket"),
+        ("import subprocess", "import of subprocess"),
+        ("from pathlib import Path", "import of pathlib"),
+        ("path.read_text()", "call of path.read_text()"),
+        ("path.read_bytes()", "call of path.read_bytes()"),
+        ("path.write_text('x')", "call of path.write_text()"),
+        ("path.write_bytes(b'x')", "call of path.write_bytes()"),
+        ("path.open()", "call of path.open()"),
+        ("datetime.now(tz=UTC)", "call of datetime.now()"),
+        ("datetime.datetime.utcnow()", "call of datetime.datetime.utcnow()"),
+        ("date.today()", "call of date.today()"),
+        ("import pyarrow.parquet as pq", "import of pyarrow.parquet"),
+        ("from pyarrow import parquet", "import of pyarrow.parquet"),
+        ("np.load('x.npy')", "use of np.load"),
+        ("array.tofile('x')", "call of array.tofile()"),
+    ],
+)
+def test_the_checker_sees(snippet: str, what: str) -> None:
+    found = impurities(snippet)
+    assert any(entry.endswith(f": {what}") for entry in found), found
+
+
+@pytest.mark.parametrize(
+    "snippet",
+    [
+        "import numpy as np\nx = np.abs(a - b) <= 5e-11",
+        "from datetime import UTC, datetime\nd = datetime.fromtimestamp(0, tz=UTC)",
+        "latency.total_seconds()",
+        "from consistency.timeline import Timeline\ntimeline.replay()",
+        "def opened(now: float) -> float:\n    return now",
+    ],
+)
+def test_the_checker_lets_pure_code_pass(snippet: str) -> None:
+    assert impurities(snippet) == []
