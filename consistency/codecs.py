@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from consistency.errors import ConfigError, DataError
 from consistency.features import FeatureBatch, FeatureStatus
+from consistency.jsontype import Json
 from consistency.protocols import Decoded, PayloadCodec
 from consistency.records import parse_timestamp
 from consistency.schema import FeatureSchema
@@ -38,7 +39,9 @@ class TioneCodec:
         """Decode a body; see `PayloadCodec.decode`."""
         body = parse_json(payload.body)
         if type(body) is not dict:
-            raise DataError('the body is no JSON object; send {"type": ..., "data": {"insts": ...}}')
+            raise DataError(
+                'the body is no JSON object; send {"type": ..., "data": {"insts": ...}}'
+            )
         kind = body.get("type")
         decode = _INSTS.get(kind) if isinstance(kind, str) else None
         if decode is None:
@@ -77,7 +80,7 @@ def codec_named(codec_id: str) -> PayloadCodec:
     return CODECS[codec_id]
 
 
-def parse_json(body: bytes) -> Any:  # Any: JSON
+def parse_json(body: bytes) -> Json:
     """Parse strict JSON (RFC 8259).
 
     Raises:
@@ -88,23 +91,25 @@ def parse_json(body: bytes) -> Any:  # Any: JSON
     except orjson.JSONDecodeError as e:
         tokens = any(token in body for token in (b"NaN", b"Infinity"))
         hint = "NaN and Infinity are not JSON, send null" if tokens else "send one JSON object"
-        raise DataError(f"malformed JSON ({e.msg} at line {e.lineno} column {e.colno}); {hint}") from None
+        raise DataError(
+            f"malformed JSON ({e.msg} at line {e.lineno} column {e.colno}); {hint}"
+        ) from None
 
 
-def _event_time(value: Any) -> int:
+def _event_time(value: Json) -> int:
     if type(value) is not str:
         raise DataError("is no text; send an ISO 8601 time", field="event_time")
     return parse_timestamp(value, field="event_time")
 
 
-def _records(insts: Any, feature_num: Any, schema: FeatureSchema, event: int | None) -> Decoded:
+def _records(insts: Json, _num: Json, _schema: FeatureSchema, event: int | None) -> Decoded:
     records = insts if type(insts) is list else [insts]
     if not records:
         raise DataError("is empty; send at least one record", field="data.insts")
     return Decoded(records=records, event_time_us=event)
 
 
-def _libsvm(insts: Any, feature_num: Any, schema: FeatureSchema, event: int | None) -> Decoded:
+def _libsvm(insts: Json, feature_num: Json, schema: FeatureSchema, event: int | None) -> Decoded:
     texts = _rows(insts, feature_num, schema)
     values = np.full((len(texts), len(schema)), np.nan, order="F")
     held = np.zeros(values.shape, np.bool_)
@@ -132,7 +137,7 @@ def _libsvm_row(text: str, row: int, values: NDArray[Any], held: NDArray[np.bool
         held[row, index - 1] = True
 
 
-def _dense(insts: Any, feature_num: Any, schema: FeatureSchema, event: int | None) -> Decoded:
+def _dense(insts: Json, feature_num: Json, schema: FeatureSchema, event: int | None) -> Decoded:
     if type(insts) is list and insts and not isinstance(insts[0], (list, str)):
         insts = [insts]
     rows = [_dense_row(r, i, len(schema)) for i, r in enumerate(_rows(insts, feature_num, schema))]
@@ -144,7 +149,7 @@ def _dense(insts: Any, feature_num: Any, schema: FeatureSchema, event: int | Non
     )
 
 
-def _dense_row(given: Any, row: int, width: int) -> list[float | None]:
+def _dense_row(given: Json, row: int, width: int) -> list[float | None]:
     values = given.replace(",", " ").split() if type(given) is str else given
     if type(values) is not list:
         raise DataError("is no list of numbers; send one list (or text) a row", row=row)
@@ -153,7 +158,7 @@ def _dense_row(given: Any, row: int, width: int) -> list[float | None]:
     return [None if v is None else _number(v, row, f"value {j + 1}") for j, v in enumerate(values)]
 
 
-def _number(value: Any, row: int, where: str) -> float:
+def _number(value: Json, row: int, where: str) -> float:
     if type(value) in (str, float, int):
         try:
             number = float(value)
@@ -164,7 +169,7 @@ def _number(value: Any, row: int, where: str) -> float:
     raise DataError(f"is {value!r}; send a finite number, or leave it out", row=row, field=where)
 
 
-def _rows(insts: Any, feature_num: Any, schema: FeatureSchema) -> list[Any]:
+def _rows(insts: Json, feature_num: Json, schema: FeatureSchema) -> list[Json]:
     if feature_num is not None and str(feature_num) != str(len(schema)):
         raise DataError(
             f"is {feature_num!r}; the model takes {len(schema)} features", field="feature_num"
@@ -190,7 +195,7 @@ def _rows_of(
     return FeatureBatch(schema, len(values), values, status=status)
 
 
-_INSTS: Final[dict[str, Callable[[Any, Any, FeatureSchema, int | None], Decoded]]] = {
+_INSTS: Final[dict[str, Callable[[Json, Json, FeatureSchema, int | None], Decoded]]] = {
     "record": _records,
     "libsvm": _libsvm,
     "dense": _dense,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.errors import ConfigError
+from consistency.jsontype import Json
 from consistency.records import Column
 
 EXACT_DECIMALS: Final = 17
@@ -106,7 +107,7 @@ class Comparison:
             tuple(a + b for a, b in zip(self.decimals, other.decimals, strict=True)),
         )
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types, ratios included."""
         return {
             "rows": self.rows,
@@ -269,7 +270,7 @@ def _ordered(values: NDArray[np.float64]) -> NDArray[Any]:
     return ordered.astype(np.longdouble)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:  # noqa: ANN401 - a number or a text, as reported
     return value.item() if isinstance(value, np.generic) else value
 
 

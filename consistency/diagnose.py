@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from consistency.compare import Comparison
+from consistency.jsontype import Json
 
 
 class Cause(StrEnum):
@@ -47,7 +48,7 @@ class Finding:
         """Whether an intervention made the whole mismatch vanish."""
         return self.cause is not Cause.UNPROVEN
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         return {"cause": self.cause.value, "proven": self.proven, "evidence": self.evidence}
 
@@ -97,7 +98,8 @@ def explain_batch(as_logged: Comparison, otherwise: Comparison, batch: int) -> F
 
     Args:
         as_logged: the comparison with each row scored in a batch as it was online.
-        otherwise: the comparison with batches of `batch` rows.
+        otherwise: the comparison at another batch size.
+        batch: that other batch size, in rows.
     """
     evidence = (
         f"at the logged batch sizes {as_logged.rows - as_logged.rows_agreeing} of "

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from consistency.errors import ConfigError
+from consistency.jsontype import Json
 
 SOURCE_SUFFIXES: Final = (".py", ".pyi", ".json", ".csv", ".txt", ".toml")
 """Files of a package that can change what its pipeline computes."""
@@ -26,7 +27,7 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest_json(value: Any) -> str:  # Any: JSON types
+def digest_json(value: Json) -> str:
     """Return the SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
     return digest_bytes(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 

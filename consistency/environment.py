@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from consistency.digest import digest_json
+from consistency.jsontype import Json
 
 CPU_INFO: Final = Path("/proc/cpuinfo")
 
@@ -36,7 +37,7 @@ class Environment:
     thread_settings: dict[str, str]
     device: str
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         return asdict(self)
 

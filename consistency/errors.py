@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 DATA_ERROR_TEXT = "数据错误"
-"""What a client is told when a record is unusable (the wording of the model_online requirements)."""
+"""What a client is told of an unusable record (the wording of the model_online requirements)."""
 
 
 class SamescoreError(Exception):

@@ -82,27 +82,19 @@ class FeatureBatch:
         """Return one feature's values, shape (N,) (or (N, ...) for a tensor feature)."""
         if name in self.others:
             return self.others[name]
-        return self.numeric[:, numeric_names(self.schema).index(name)]
+        return self.numeric[:, self.schema.numeric_names.index(name)]
 
     def columns(self) -> dict[str, Column]:
         """Return every feature by name, in schema order."""
-        numeric = dict(zip(numeric_names(self.schema), self.numeric.T, strict=True))
+        numeric = dict(zip(self.schema.numeric_names, self.numeric.T, strict=True))
         return {n: numeric[n] if n in numeric else self.others[n] for n in self.schema.names}
-
-
-def numeric_names(schema: FeatureSchema) -> tuple[str, ...]:
-    """Return the names of the float64 features, in schema order."""
-    if schema.all_float64:
-        return schema.names
-    pairs = zip(schema.names, schema.types, strict=True)
-    return tuple(n for n, t in pairs if t is FeatureType.FLOAT64)
 
 
 def feature_batch(
     schema: FeatureSchema, columns: Mapping[str, Column], status: Mapping[str, NDArray[np.uint8]]
 ) -> FeatureBatch:
     """Build a batch from one array a feature (shape (N,), dtype as declared)."""
-    floats = numeric_names(schema)
+    floats = schema.numeric_names
     rows = len(next(iter(columns.values())))
     numeric = np.empty((rows, len(floats)), order="F")
     for j, name in enumerate(floats):

@@ -10,7 +10,7 @@ import numpy as np
 from consistency.bundle.golden import GoldenSet
 from consistency.compare import Compared, Comparison, Tolerance, compare, joint
 from consistency.errors import DataError
-from consistency.features import FeatureBatch, numeric_names, take_rows
+from consistency.features import FeatureBatch, take_rows
 from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
 from consistency.protocols import Scorer
@@ -50,7 +50,9 @@ class GateReport:
         return bool(self.checks) and all(c.passed for c in self.checks)
 
     def __str__(self) -> str:
-        lines = [f"golden gate to {self.decimals} decimals: {'passed' if self.passed else 'FAILED'}"]
+        lines = [
+            f"golden gate to {self.decimals} decimals: {'passed' if self.passed else 'FAILED'}"
+        ]
         for check in self.checks:
             scores = check.scores
             line = (
@@ -123,7 +125,7 @@ def _check(
 def _compare_features(
     golden: FeatureBatch, made: Sequence[FeatureBatch], tolerance: Tolerance
 ) -> list[tuple[tuple[str, ...], Compared]]:
-    names = numeric_names(golden.schema)
+    names = golden.schema.numeric_names
     numeric = np.concatenate([m.numeric for m in made])
     out = [(names, compare(numeric, golden.numeric, tolerance))] if names else []
     for name, values in golden.others.items():

@@ -1,6 +1,6 @@
 """The authoring API: a pipeline as small column functions in a dependency graph.
 
-    flow = PipelineBuilder(inputs=RecordSchema(...), lookups=[Lookup("weather", ("origin", "hour"))])
+    flow = PipelineBuilder(RecordSchema(...), lookups=[Lookup("weather", ("origin", "hour"))])
 
     @flow.column                                    # an intermediate column
     def minute_of_day(departure): return departure // 60_000_000 % 1440
@@ -27,14 +27,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.errors import ConfigError
-from consistency.features import FeatureBatch, FeatureStatus, Marked, numeric_names
+from consistency.features import FeatureBatch, FeatureStatus, Marked
 from consistency.pipeline import BoundPipeline, Lookup
 from consistency.records import Column, Record, read_records
 from consistency.schema import FeatureSchema, FeatureType, RecordSchema
 from consistency.snapshots import LookupTable
 from consistency.state import FittedState
 
-ColumnFunction: TypeAlias = Callable[..., Any]  # Any: a column, a tuple of columns, Marked or a matrix
+ColumnFunction: TypeAlias = Callable[..., Any]  # a column, a tuple of them, Marked, a matrix
 
 _PRESENCE_SUFFIX: Final = "_presence"
 
@@ -73,6 +73,7 @@ class PipelineBuilder:
         self._lookups = tuple(lookups)
         self._nodes: dict[str, _Node] = {}
         self._features: dict[str, FeatureType] = {}
+        self._given = self._named_inputs()
 
     def column(self, function: ColumnFunction) -> ColumnFunction:
         """Register an intermediate column, named as the function; it is no feature."""
@@ -112,24 +113,34 @@ class PipelineBuilder:
         return GraphPipeline(self._inputs, outputs, self._lookups, self._state, self._ordered())
 
     def _add(self, function: ColumnFunction, names: tuple[str, ...]) -> None:
-        taken = {*self._nodes, *self._inputs.names, *self._state, *(x.name for x in self._lookups)}
-        for name in names:
-            if name in taken:
+        for i, name in enumerate(names):
+            if name in self._given or name in self._nodes or name in names[:i]:
                 raise ConfigError(f"column {name!r} is defined twice; rename one of the two")
         node = _Node(function, tuple(inspect.signature(function).parameters), names)
         self._nodes.update(dict.fromkeys(names, node))
 
+    def _named_inputs(self) -> set[str]:
+        """Return every name that functions may read without a column of that name."""
+        fields = [f.name for f in self._inputs.fields]
+        names = [*fields, *(f + _PRESENCE_SUFFIX for f in fields), *self._state]
+        names += [lookup.name for lookup in self._lookups]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"{name!r} names two of: input field, presence of a field, state entry, "
+                    f"lookup; rename one of the two"
+                )
+        return set(names)
+
     def _ordered(self) -> tuple[_Node, ...]:
-        given = {*self._inputs.names, *self._state, *(x.name for x in self._lookups)}
-        given |= {f + _PRESENCE_SUFFIX for f in self._inputs.names}
         for name, node in self._nodes.items():
             for read in node.reads:
-                if read not in given and read not in self._nodes:
+                if read not in self._given and read not in self._nodes:
                     raise ConfigError(
                         f"column {name!r} reads {read!r}, which is no input field, column, state "
                         f"entry or lookup; declare it or correct the parameter's name"
                     )
-        graph = {name: set(node.reads) - given for name, node in self._nodes.items()}
+        graph = {name: set(node.reads) - self._given for name, node in self._nodes.items()}
         try:
             order = list(TopologicalSorter(graph).static_order())
         except CycleError as e:
@@ -172,11 +183,18 @@ class _BoundGraph:
         self._constants = dict(constants)
         read = {name for node in graph.nodes for name in node.reads}
         self._presence = [f for f in graph.inputs.names if f + _PRESENCE_SUFFIX in read]
-        position = {name: j for j, name in enumerate(numeric_names(graph.outputs))}
+        position = {name: j for j, name in enumerate(graph.outputs.numeric_names)}
         self._width = len(position)
         self._kinds = dict(zip(graph.outputs.names, graph.outputs.types, strict=True))
         self._steps = [
-            (n.function, n.reads, n.outputs, _slots(n.outputs, position)) for n in graph.nodes
+            (
+                n.function,
+                n.reads,
+                n.outputs,
+                _slots(n.outputs, position),
+                not read.isdisjoint(n.outputs),
+            )
+            for n in graph.nodes
         ]
 
     def __call__(self, records: Sequence[Record]) -> FeatureBatch:
@@ -187,7 +205,7 @@ class _BoundGraph:
         numeric = np.empty((batch.rows, self._width), order="F")
         others: dict[str, Column] = {}
         status: dict[str, NDArray[np.uint8]] = {}
-        for function, reads, names, slots in self._steps:
+        for function, reads, names, slots, is_read in self._steps:
             value = function(*[env[r] for r in reads])
             if type(value) is Marked:
                 if value.status is not None:
@@ -199,14 +217,15 @@ class _BoundGraph:
                 self._keep(names, value, env, numeric, others)
             else:
                 numeric[:, slots] = value
-                _expose(names, numeric, slots, env)
+                if is_read:
+                    _expose(names, numeric, slots, env)
         others = {n: others[n] for n in self.outputs.names if n in others}
         return FeatureBatch(self.outputs, batch.rows, numeric, others, status, self.snapshots)
 
     def _keep(
         self,
         names: tuple[str, ...],
-        value: Any,
+        value: Column | tuple[Column, ...],
         env: dict[str, Any],
         numeric: NDArray[np.float64],
         others: dict[str, Column],
@@ -217,13 +236,14 @@ class _BoundGraph:
             parts = tuple(value.T)
         for name, part in zip(names, parts, strict=True):
             kind = self._kinds.get(name)
-            if kind is not None:
-                others[name] = part = np.asarray(part, kind.numpy)
-            env[name] = part
+            if kind is None:
+                env[name] = part
+            else:
+                others[name] = env[name] = np.asarray(part, kind.numpy)
 
 
 def _slots(names: tuple[str, ...], position: Mapping[str, int]) -> int | slice | None:
-    """Where a node's value goes in the numeric matrix: a column, neighbouring columns, or nowhere."""
+    """Where a node's value goes in the numeric matrix: one column, neighbours, or nowhere."""
     if any(n not in position for n in names):
         return None
     first = position[names[0]]
@@ -246,9 +266,10 @@ def category_codes(values: Column, vocabulary: Mapping[str, int]) -> Marked:
     >>> category_codes(np.array(["UA", "ZZ"], object), {"AA": 0, "UA": 1}).values
     array([ 1., nan])
     """
-    codes = np.array([vocabulary.get(v, -1) for v in values.tolist()], np.float64)
-    unseen = codes < 0
-    if not unseen.any():
+    found = [vocabulary.get(v, -1) for v in values.tolist()]
+    codes = np.array(found, np.float64)
+    if -1 not in found:  # on one row, half the price of asking numpy
         return Marked(codes)
+    unseen = codes < 0
     codes[unseen] = np.nan
     return Marked(codes, (unseen * np.uint8(FeatureStatus.UNSEEN)).astype(np.uint8))

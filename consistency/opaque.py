@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import orjson
 
+from consistency.jsontype import Json
 from consistency.records import Column
 from consistency.scored import Scores
 
 
-def read_answer(answer: Any) -> tuple[int, dict[str, Column], Scores | None]:
+def read_answer(answer: Json) -> tuple[int, dict[str, Column], Scores | None]:
     """Return rows, raw outputs and scores of an opaque answer.
 
     An answer in TI-ONE's envelope with numbers in `data.insts` has one row a number; any other is
@@ -28,5 +27,5 @@ def read_answer(answer: Any) -> tuple[int, dict[str, Column], Scores | None]:
     return 1, {"answer": np.array([text], object)}, None
 
 
-def _is_envelope(answer: Any) -> bool:
+def _is_envelope(answer: Json) -> bool:
     return type(answer) is dict and type(answer.get("data")) is dict

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from consistency.errors import BackendError, ConfigError
+from consistency.jsontype import Json
+from consistency.records import Column
 from consistency.scored import Outputs, Scores
 
 
@@ -67,7 +69,7 @@ class PostProcess:
             raw = raw[:, 0]
         return raw if self.calibration is None else self.calibration(raw)
 
-    def _pick(self, outputs: Outputs) -> Any:
+    def _pick(self, outputs: Outputs) -> Column:
         if self.output is None and len(outputs) == 1:
             return next(iter(outputs.values()))
         if self.output is None or self.output not in outputs:
@@ -77,14 +79,14 @@ class PostProcess:
             )
         return outputs[self.output]
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types, the inverse of `from_json`."""
         platt = self.calibration
         scaled = None if platt is None else {"slope": platt.slope, "intercept": platt.intercept}
         return {"output": self.output, "column": self.column, "platt": scaled}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
         """Build from what `to_json` returned."""
         platt = value["platt"]
         return cls(value["output"], value["column"], None if platt is None else Platt(**platt))

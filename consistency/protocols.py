@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from consistency.features import FeatureBatch
+from consistency.jsontype import Json
 from consistency.records import Record
 from consistency.schema import FeatureSchema
 from consistency.scored import Outputs, Payload, ScoredRequest
@@ -30,7 +31,7 @@ class Decoded:
 
     records: Sequence[Record] | None = None
     features: FeatureBatch | None = None
-    opaque: Any = None  # Any: the parsed JSON body
+    opaque: Json = None
     event_time_us: int | None = None
 
 

@@ -93,9 +93,9 @@ def _check_keys(schema: RecordSchema, records: Sequence[Record]) -> None:
         if not isinstance(record, dict):
             raise DataError(f"is a JSON {_json_type(record)}; send an object", row=row)
         if not schema.allow_extra and not record.keys() <= schema.names:
-            extra = sorted(record.keys() - schema.names)[0]
+            extra = min(record.keys() - schema.names)
             raise DataError(
-                f"is not in the schema; remove it (the fields are {', '.join(sorted(schema.names))})",
+                f"is not in the schema; remove it (known: {', '.join(sorted(schema.names))})",
                 row=row,
                 field=extra,
             )
@@ -176,7 +176,7 @@ def _strings(spec: Field, values: list[Any], kinds: set[type]) -> Column:
     return np.array(values, object)
 
 
-def _timestamps(spec: Field, values: list[Any], kinds: set[type]) -> Column:
+def _timestamps(spec: Field, values: list[Any], _kinds: set[type]) -> Column:
     out = np.empty(len(values), np.int64)
     for row, value in enumerate(values):
         if type(value) is not str:
@@ -209,7 +209,7 @@ def parse_timestamp(text: str, *, row: int | None = None, field: str | None = No
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _tokens(spec: Field, values: list[Any], kinds: set[type]) -> Column:
+def _tokens(spec: Field, values: list[Any], _kinds: set[type]) -> Column:
     out = np.empty(len(values), object)
     for row, value in enumerate(values):
         if type(value) is not list or any(type(t) is not str for t in value):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from consistency.errors import ConfigError
+from consistency.jsontype import Json
 
 
 class FieldType(StrEnum):
@@ -70,7 +71,7 @@ class RecordSchema:
         _refuse_duplicates("record field", names)
         object.__setattr__(self, "names", frozenset(names))
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return the schema as JSON types, the inverse of `from_json`."""
         return {
             "fields": [
@@ -87,7 +88,7 @@ class RecordSchema:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:  # Any: JSON
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
         """Build a schema from what `to_json` returned."""
         fields = tuple(Field(**{**f, "type": FieldType(f["type"])}) for f in value["fields"])
         return cls(fields=fields, allow_extra=value["allow_extra"])
@@ -116,29 +117,30 @@ class FeatureSchema:
     Attributes:
         names: unique feature names.
         types: one dtype a name.
+        numeric_names: the float64 features, in order.
+        all_float64: whether every feature is a float64 scalar, so that a batch is one matrix.
     """
 
     names: tuple[str, ...]
     types: tuple[FeatureType, ...]
+    numeric_names: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    all_float64: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _refuse_duplicates("feature", list(self.names))
         if len(self.names) != len(self.types):
             raise ConfigError(f"feature schema: {len(self.names)} names, {len(self.types)} types")
+        pairs = zip(self.names, self.types, strict=True)
+        numeric = tuple(n for n, t in pairs if t is FeatureType.FLOAT64)
+        object.__setattr__(self, "numeric_names", numeric)
+        object.__setattr__(self, "all_float64", len(numeric) == len(self.names))
 
     def __len__(self) -> int:
         return len(self.names)
 
-    @property
-    def all_float64(self) -> bool:
-        """Whether every feature is a float64 scalar, so that the batch is one matrix."""
-        return all(t is FeatureType.FLOAT64 for t in self.types)
-
     def to_json(self) -> list[dict[str, str]]:
         """Return the schema as JSON types, the inverse of `from_json`."""
-        return [
-            {"name": n, "type": t.value} for n, t in zip(self.names, self.types, strict=True)
-        ]
+        return [{"name": n, "type": t.value} for n, t in zip(self.names, self.types, strict=True)]
 
     @classmethod
     def from_json(cls, value: list[dict[str, str]]) -> Self:

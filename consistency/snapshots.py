@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from consistency.digest import digest_bytes, digest_json
+from consistency.digest import digest_bytes
 from consistency.errors import SnapshotError
 from consistency.features import FeatureStatus, Marked
-from consistency.records import Column
+from consistency.records import MAX_EXACT_INT_IN_FLOAT64, Column
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -33,13 +33,20 @@ class LookupTable:
 
     Attributes:
         id: digest of the content.
-        columns: column name to values, shape (R,): float64, int64 or str objects.
+        columns: column name to values, shape (R,): float64, int64, bool, or objects (str and None).
         keys: the columns that identify a row.
     """
 
     id: str
     columns: Mapping[str, Column]
     keys: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for key in self.keys:
+            if key not in self.columns:
+                raise SnapshotError(
+                    f"snapshot {self.id} has no key column {key!r}; it has {sorted(self.columns)}"
+                )
 
     @cached_property
     def _row_of(self) -> dict[Any, int]:
@@ -58,14 +65,23 @@ class LookupTable:
 
         Args:
             keys: one array of shape (N,) for each column in `keys`.
+
+        Raises:
+            SnapshotError: not as many arrays as key columns, or the key is not unique.
         """
+        if len(keys) != len(self.keys):
+            raise SnapshotError(f"{len(keys)} arrays of keys; the table has the keys {self.keys}")
         parts = [k.tolist() for k in keys]
         wanted: Iterable[Any] = parts[0] if len(parts) == 1 else zip(*parts, strict=True)
         find = self._row_of.get
         return np.array([find(key, -1) for key in wanted], np.int64)
 
     def take(self, column: str, rows: NDArray[np.int64]) -> Marked:
-        """Return a column's values at rows; NaN (or None) marked NO_MATCH where a row is -1."""
+        """Return a column's values at rows; NaN (or None) marked NO_MATCH where a row is -1.
+
+        Numbers come as float64; integers that it cannot hold exactly stay integers, in an object
+        column.
+        """
         return Marked(self._padded[column][rows], _no_match(rows))
 
     def matrix(self, columns: tuple[str, ...]) -> NDArray[np.float64]:
@@ -78,12 +94,18 @@ class LookupTable:
     @cached_property
     def _padded(self) -> dict[str, Column]:
         """Each column with one more row, the missing value, at index -1."""
-        return {
-            name: np.append(values.astype(np.float64), np.nan)
-            if values.dtype.kind in "fi"
-            else np.append(values, np.array([None], object))
-            for name, values in self.columns.items()
-        }
+        return {name: _with_missing(values) for name, values in self.columns.items()}
+
+
+def _with_missing(values: Column) -> Column:
+    if values.dtype.kind in "fb" or (values.dtype.kind == "i" and _fits_float64(values)):
+        return np.append(values.astype(np.float64), np.nan)
+    return np.append(values.astype(object), np.array([None], object))
+
+
+def _fits_float64(integers: NDArray[np.int64]) -> bool:
+    limit = MAX_EXACT_INT_IN_FLOAT64
+    return bool(((integers >= -limit) & (integers <= limit)).all())
 
 
 def _no_match(rows: NDArray[np.int64]) -> NDArray[np.uint8] | None:
@@ -106,15 +128,19 @@ class SnapshotStore:
 
         Args:
             name: the lookup's name (lower case, digits, underscores).
-            columns: equally long arrays: float64, int64, or object arrays of str and None.
+            columns: equally long: numbers, booleans, or strings and None. Numbers are kept as
+                float64 or int64.
+
+        Raises:
+            SnapshotError: a column that cannot be kept exactly, or of another length.
         """
         _check_name(name)
-        arrays = {c: np.asarray(v) for c, v in columns.items()}
-        snapshot = _digest_columns(arrays)
+        data = _to_arrow({c: _kept(c, np.asarray(v)) for c, v in columns.items()})
+        snapshot = digest_bytes(data)
         self.root.mkdir(parents=True, exist_ok=True)
         path = self._path(snapshot)
         if not path.exists():
-            _write_atomically(path, _to_arrow(arrays))
+            _write_atomically(path, data)
         _write_atomically(self.root / f"{name}.current", snapshot.encode())
         return snapshot
 
@@ -138,10 +164,11 @@ class SnapshotStore:
                 f"snapshot {snapshot} is not in {self.root}; copy it from the machine that served "
                 f"(a snapshot must live at least as long as the logs that name it)"
             )
-        columns = _from_arrow(path)
-        if _digest_columns(columns) != snapshot:
+        data = path.read_bytes()
+        # Before anything reads it: damaged Arrow metadata can crash the process.
+        if digest_bytes(data) != snapshot:
             raise SnapshotError(f"snapshot {path} is damaged: its content has another digest")
-        return LookupTable(snapshot, columns, keys)
+        return LookupTable(snapshot, _from_arrow(data), keys)
 
     def _path(self, snapshot: str) -> Path:
         return self.root / f"{snapshot}.arrow"
@@ -152,36 +179,50 @@ def _check_name(name: str) -> None:
         raise SnapshotError(f"{name!r} is no lookup name; use lower case, digits and underscores")
 
 
-def _digest_columns(columns: Mapping[str, Column]) -> str:
-    parts = []
-    for name, values in sorted(columns.items()):
-        if values.dtype.kind in "fi":
-            content = digest_bytes(np.ascontiguousarray(values).tobytes())
-        else:
-            content = digest_json(values.tolist())
-        parts.append([name, values.dtype.str, len(values), content])
-    return digest_json(parts)
+def _kept(name: str, values: Column) -> Column:
+    """Return a column as it is kept and read back: float64, int64, bool, or objects."""
+    kind = values.dtype.kind
+    if kind == "U":
+        values, kind = values.astype(object), "O"
+    exact: dict[str, DTypeLike] = {"f": np.float64, "i": np.int64, "u": np.int64, "b": np.bool_}
+    if kind in exact and values.dtype.itemsize <= 8:
+        kept = values.astype(exact[kind])
+        if kind != "u" or not (kept < 0).any():
+            return kept
+    if kind == "O" and all(v is None or isinstance(v, str) for v in values.flat):
+        return values
+    raise SnapshotError(
+        f"column {name!r} ({values.dtype}) cannot be kept exactly; give float64, int64, bool, or "
+        f"an object array of str and None"
+    )
 
 
 def _to_arrow(columns: Mapping[str, Column]) -> bytes:
     import pyarrow as pa
 
-    # from_pandas=False keeps NaN apart from null
-    table = pa.table({n: pa.array(v, from_pandas=False) for n, v in columns.items()})
+    try:
+        # from_pandas=False keeps NaN apart from null
+        arrays = {n: pa.array(v, _arrow_type(v), from_pandas=False) for n, v in columns.items()}
+        table = pa.table(arrays)
+    except (pa.ArrowException, UnicodeError) as e:
+        raise SnapshotError(f"the table cannot be kept: {e}") from e
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
 
 
-def _from_arrow(path: Path) -> dict[str, Column]:
+def _arrow_type(values: Column) -> object:
     import pyarrow as pa
 
-    try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-    except pa.ArrowInvalid as e:
-        raise SnapshotError(f"snapshot {path} is damaged: {e}") from e
+    # A column that holds only None would become one of Arrow's type null.
+    return pa.string() if values.dtype.kind == "O" else None
+
+
+def _from_arrow(data: bytes) -> dict[str, Column]:
+    import pyarrow as pa
+
+    table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
     out: dict[str, Column] = {}
     for name in table.column_names:
         column = table.column(name)
@@ -193,8 +234,14 @@ def _from_arrow(path: Path) -> dict[str, Column]:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(stream.name).replace(path)
+    # Not tempfile: only the owner can read its files, and who serves is often another user.
+    part = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with part.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from consistency.jsontype import Json
 from consistency.records import Column
 from monitors.edges import frozen_edges
 from monitors.errors import MonitorError
@@ -82,7 +83,7 @@ class NumericReference:
         found = np.searchsorted(self._cuts, numbers.astype(np.float64), side="right")
         return np.bincount(found, minlength=len(self._cuts) + 1).astype(np.int64, copy=False)
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return the reference as JSON types, exactly; the inverse of `from_json`."""
         return {
             "kind": "numeric",
@@ -91,7 +92,7 @@ class NumericReference:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:  # Any: JSON
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
         """Build the reference that `to_json` described."""
         edges = np.array(value["edges"], np.float64)
         if not (np.isfinite(edges).all() and (edges[1:] >= edges[:-1]).all()):
@@ -148,7 +149,7 @@ class CategoryReference:
             out[other + 2 if missing else self._bucket_of.get(value, other + 1)] += rows
         return out
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return the reference as JSON types, exactly; the inverse of `from_json`."""
         return {
             "kind": "category",
@@ -158,7 +159,7 @@ class CategoryReference:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:  # Any: JSON
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
         """Build the reference that `to_json` described."""
         top = tuple(value["top"])
         return cls(top, frozenset(value["others"]), _stored_counts(value["counts"], len(top) + 3))
@@ -251,7 +252,7 @@ class ReferenceSet:
         return cls(features, scores)
 
 
-def _from_json(value: Mapping[str, Any]) -> Reference:  # Any: JSON
+def _from_json(value: Mapping[str, Json]) -> Reference:
     if value["kind"] == "numeric":
         return NumericReference.from_json(value)
     return CategoryReference.from_json(value)

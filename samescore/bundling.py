@@ -116,7 +116,9 @@ def _bind(pipeline: FeaturePipeline, request: BundleRequest) -> BoundPipeline:
     tables = {}
     for lookup in pipeline.lookups:
         if lookup.name not in request.snapshots:
-            raise ConfigError(f"no snapshot is named for lookup {lookup.name!r}; put one and name it")
+            raise ConfigError(
+                f"no snapshot is named for lookup {lookup.name!r}; put one and name it"
+            )
         assert request.store is not None
         tables[lookup.name] = request.store.get(request.snapshots[lookup.name], lookup.keys)
     return pipeline.bind(request.state, tables)

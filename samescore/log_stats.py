@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from consistency.jsontype import Json
 from consistency.log import LoggedRequest
 from consistency.scored import STAGES
 
@@ -36,7 +37,7 @@ class ModelStats:
         if scores is not None:
             self.scores.extend(scores.ravel().tolist())
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types: percentiles in milliseconds, quantiles of the score."""
         return {
             "requests": self.requests,

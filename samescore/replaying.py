@@ -86,15 +86,13 @@ class BundleTargets:
             pipeline = bind_pipeline(
                 bundle, trusted=self.trusted, store=self.store, snapshots=snapshots or None
             )
-        return ReplayTarget(
-            bundle.manifest.features, pipeline, scorer, bundle.manifest.postprocess
-        )
+        return ReplayTarget(bundle.manifest.features, pipeline, scorer, bundle.manifest.postprocess)
 
     def _load(self, model: tuple[str, int]) -> tuple[Bundle, Scorer]:
         path = self.base / model[0] / str(model[1])
         if not path.is_dir():
             raise ReplayError(
-                f"no bundle for {model[0]}/{model[1]} in {self.base}; name the folder that was served"
+                f"{self.base} holds no {model[0]}/{model[1]}; name the folder that was served"
             )
         bundle = open_bundle(path)
         verify_files(bundle)

@@ -68,7 +68,7 @@ class Incidents:
         log_dropped: called for each request that is answered without a log line.
     """
 
-    observer_failed: Callable[[str], None] = lambda name: None
+    observer_failed: Callable[[str], None] = lambda _name: None
     log_dropped: Callable[[], None] = lambda: None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from consistency.codecs import codec_named
 from consistency.errors import BackendError, DataError, LimitError
 from consistency.features import FeatureBatch
+from consistency.jsontype import Json
 from consistency.opaque import read_answer
 from consistency.protocols import Decoded, Guard
 from consistency.scored import (
@@ -38,7 +39,7 @@ class Reply:
     """
 
     request: ScoredRequest
-    opaque_answer: Any = None  # Any: JSON
+    opaque_answer: Json = None
 
 
 class RequestRun:

@@ -87,9 +87,7 @@ class LoadSettings:
 
     def bind(self, bundle: Bundle, snapshots: Mapping[str, str] | None) -> BoundPipeline | None:
         """Return a bundle's pipeline on the given snapshots, transport included."""
-        bound = bind_pipeline(
-            bundle, trusted=self.trusted, store=self.store, snapshots=snapshots
-        )
+        bound = bind_pipeline(bundle, trusted=self.trusted, store=self.store, snapshots=snapshots)
         return bound if bound is None or self.transport is None else self.transport(bound)
 
 
@@ -135,9 +133,7 @@ class BundleLoader:
     def unload(self, servable: Servable) -> None:
         """Nothing to take back: the model's memory goes with the last reference to it."""
 
-    def _gate(
-        self, bundle: Bundle, pipeline: BoundPipeline | None, scorer: Scorer
-    ) -> GateReport:
+    def _gate(self, bundle: Bundle, pipeline: BoundPipeline | None, scorer: Scorer) -> GateReport:
         report = run_gate(
             bundle.golden(),
             pipeline,

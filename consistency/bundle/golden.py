@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import orjson
@@ -15,6 +15,8 @@ from consistency.features import FeatureBatch, feature_batch
 from consistency.records import Column, Record
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Scores
+
+ArrowColumn: TypeAlias = Any  # pyarrow has no types
 
 _FEATURE: Final = "feature:"
 
@@ -81,7 +83,7 @@ class GoldenSet:
         return cls(records, feature_batch(schema, columns, {}), scores)
 
 
-def _column(column: Any, kind: FeatureType) -> Column:
+def _column(column: ArrowColumn, kind: FeatureType) -> Column:
     if kind is FeatureType.TOKENS:
         out = np.empty(len(column), object)
         out[:] = column.to_pylist()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from consistency.compare import Tolerance
 from consistency.digest import digest_json
 from consistency.errors import BundleError, ConfigError
 from consistency.execution import Execution
+from consistency.jsontype import Json
 from consistency.postprocess import PostProcess
 from consistency.schema import FeatureSchema, RecordSchema
 
@@ -82,7 +83,7 @@ class Manifest:
     state_digest: str
     model_digest: str
     files: Mapping[str, str]
-    environment: Mapping[str, Any]  # Any: JSON
+    environment: Mapping[str, Json]
     metrics: Mapping[str, float]
     loss_curve: tuple[float, ...]
     created: str
@@ -92,7 +93,7 @@ class Manifest:
         """The bundle's identity: all that decides a score, and nothing else."""
         return digest_json({k: self.to_json()[k] for k in _IDENTITY})
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types, the inverse of `from_json`."""
         ref = self.pipeline
         return {
@@ -117,7 +118,7 @@ class Manifest:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], where: object) -> Self:  # Any: JSON
+    def from_json(cls, value: Mapping[str, Json], where: object) -> Self:
         """Read a manifest.
 
         Args:
@@ -161,15 +162,15 @@ def check_version(version: object) -> int:
     return version
 
 
-def _same(value: Any) -> Any:
+def _same(value: Json) -> Json:
     return value
 
 
-def _optional(read: Any) -> Any:
+def _optional(read: Callable[[Json], Json]) -> Callable[[Json], Json]:
     return lambda value: None if value is None else read(value)
 
 
-_READERS: Final[dict[str, Any]] = {
+_READERS: Final[dict[str, Callable[[Json], Json]]] = {
     "name": check_model_name,
     "version": check_version,
     "pipeline": _optional(lambda v: PipelineRef(**v)),

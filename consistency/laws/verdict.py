@@ -143,12 +143,12 @@ def expect_same(
             )
         compared = compare(values, wanted)
         same = compared.identical if bitwise else compared.agreeing
-        for row in np.flatnonzero(~same.all(axis=1)).tolist():
-            raise _differs(law, situation, name, int(rows[row]), wanted[row], values[row])
+        for i in np.flatnonzero(~same.all(axis=1))[:1]:
+            raise _differs(law, situation, name, int(rows[i]), wanted[i], values[i])
         before, now = status_of(expected, name)[rows], status_of(got, name)
-        for row in np.flatnonzero(before != now).tolist():
-            statuses = FeatureStatus(before[row]).name, FeatureStatus(now[row]).name
-            raise _differs(law, f"{situation}, status", name, int(rows[row]), *statuses)
+        for i in np.flatnonzero(before != now)[:1]:
+            statuses = FeatureStatus(before[i]).name, FeatureStatus(now[i]).name
+            raise _differs(law, f"{situation}, status", name, int(rows[i]), *statuses)
 
 
 def status_of(batch: FeatureBatch, name: str) -> NDArray[np.uint8]:

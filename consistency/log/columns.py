@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.errors import ReplayError
-from consistency.features import FeatureBatch, numeric_names
+from consistency.features import FeatureBatch
 from consistency.log.entry import LoggedRequest
 from consistency.records import Column
 from consistency.schema import FeatureSchema, FeatureType
@@ -32,13 +32,13 @@ def stack_features(requests: Sequence[LoggedRequest], schema: FeatureSchema) -> 
     wanted = set(schema.names)
     for request, features in zip(requests, held, strict=True):
         if features.keys() != wanted:
-            odd = sorted(features.keys() ^ wanted)[0]
+            odd = min(features.keys() ^ wanted)
             raise ReplayError(
                 f"request {request.request_id} and the bundle disagree about feature {odd!r}; "
                 f"replay with the bundle that served it"
             )
     rows = sum(r.rows for r in requests)
-    names = numeric_names(schema)
+    names = schema.numeric_names
     numeric = np.empty((rows, len(names)), order="F")
     for j, name in enumerate(names):
         numeric[:, j] = list(chain.from_iterable([f[name] for f in held]))

@@ -18,7 +18,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from consistency.features import FeatureBatch, numeric_names
+from consistency.features import FeatureBatch
+from consistency.jsontype import Json
 from consistency.records import Column
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import (
@@ -48,7 +49,7 @@ class LoggedRequest:
         fields: the line's JSON, as in `docs/request-log.md`.
     """
 
-    fields: Mapping[str, Any]  # Any: JSON
+    fields: Mapping[str, Json]
 
     @property
     def request_id(self) -> str:
@@ -213,7 +214,7 @@ def _put_outputs(entry: dict[str, Any], outputs: Mapping[str, Column]) -> None:
 
 
 def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
-    names = numeric_names(batch.schema)
+    names = batch.schema.numeric_names
     entry["features"] = dict(zip(names, batch.numeric.T.tolist(), strict=True))
     if len(names) != len(batch.schema):
         for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
@@ -239,7 +240,7 @@ def _may_hold_infinity(values: Column) -> bool:
     """Rule infinities out in one quick pass: a finite sum of squares has none among its terms."""
     flat = values.ravel(order="K")
     total = float(np.dot(flat, flat))
-    return total - total != 0.0
+    return total - total != 0.0 and bool(np.isinf(flat).any())
 
 
 @lru_cache(maxsize=32)
@@ -261,7 +262,7 @@ def _features_from(entry: Mapping[str, Any]) -> FeatureBatch | None:
         return None
     types = entry.get("feature_types", {})
     schema = _schema(tuple(held), tuple(types.get(n, "float64") for n in held))
-    names = numeric_names(schema)
+    names = schema.numeric_names
     numeric = np.empty((entry["rows"], len(names)), order="F")
     for j, name in enumerate(names):
         numeric[:, j] = held[name]
@@ -284,4 +285,3 @@ def _other(values: list[Any], kind: FeatureType) -> Column:
 @lru_cache(maxsize=256)
 def _schema(names: tuple[str, ...], types: tuple[str, ...]) -> FeatureSchema:
     return FeatureSchema(names, tuple(FeatureType(t) for t in types))
-

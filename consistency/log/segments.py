@@ -50,7 +50,9 @@ def list_segments(folder: Path) -> list[Path]:
         LogError: no such folder.
     """
     if not folder.is_dir():
-        raise LogError(f"log {folder}: no such folder; name the folder that `samescore serve` wrote")
+        raise LogError(
+            f"log {folder}: no such folder; name the folder that `samescore serve` wrote"
+        )
     names = (p for p in folder.iterdir() if p.name.endswith((OPEN_SUFFIX, SEALED_SUFFIX)))
     return sorted(names, key=lambda p: p.name)
 

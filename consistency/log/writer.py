@@ -92,7 +92,7 @@ class RequestLogWriter:
                 raise LogError(f"log {self._settings.folder}: closed")
             if self._total + len(line) > self._settings.max_total_bytes:
                 raise LogError(
-                    f"log {self._settings.folder} is full ({self._settings.max_total_bytes} bytes); "
+                    f"log {self._settings.folder} is full: {self._settings.max_total_bytes} bytes; "
                     f"move sealed segments away or raise the bound"
                 )
             self._append(line)
@@ -107,17 +107,24 @@ class RequestLogWriter:
 
     def _append(self, line: bytes) -> None:
         try:
-            written = os.write(self._fd, line)
-            if written != len(line):
-                raise OSError(0, f"wrote {written} of {len(line)} bytes")
-            if self._settings.fsync is Fsync.EVERY_REQUEST:
-                os.fdatasync(self._fd)
+            problem = self._write_once(line)
         except OSError as e:
+            problem = e.strerror or str(e)
+        if problem:
             # nothing half-written may stay behind, or the next line would join its rest
             os.ftruncate(self._fd, self._size)
-            raise LogError(f"log {self._path}: {e.strerror}; free space or replace the disk") from e
+            raise LogError(f"log {self._path}: {problem}; free space or replace the disk")
         self._size += len(line)
         self._total += len(line)
+
+    def _write_once(self, line: bytes) -> str:
+        """Return what went wrong without an error of its own, or nothing."""
+        written = os.write(self._fd, line)
+        if written != len(line):
+            return f"wrote {written} of {len(line)} bytes"
+        if self._settings.fsync is Fsync.EVERY_REQUEST:
+            os.fdatasync(self._fd)
+        return ""
 
     def _rotate(self) -> None:
         self._finish()

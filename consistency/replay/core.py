@@ -73,7 +73,7 @@ _Key = tuple[tuple[str, int], str, tuple[tuple[str, str], ...], str]
 
 @dataclass(slots=True)
 class _Group:
-    """Requests that are recomputed together: one servable, one set of snapshots, one payload kind."""
+    """What is recomputed together: one servable, one set of snapshots, one kind of payload."""
 
     target: ReplayTarget
     report: ModelReport
@@ -110,6 +110,9 @@ class _Walk:
     def __init__(self, resolve: Resolve, settings: ReplaySettings) -> None:
         self._resolve = resolve
         self._settings = settings
+        # without a pipeline, what the pipeline refused cannot be refused again
+        full = settings.mode is not ReplayMode.FEATURES
+        self._refusals = ("payload", "features") if full else ("payload",)
         self._groups: dict[_Key, _Group] = {}
         self._models: dict[str, ModelReport] = {}
         self._damage: list[Damage] = []
@@ -122,7 +125,7 @@ class _Walk:
         report.requests += 1
         if item.outcome is Outcome.OK:
             self._take_scored(item, report)
-        elif item.outcome is Outcome.DATA_ERROR and item.fields["refused_by"] in _REPRODUCIBLE:
+        elif item.outcome is Outcome.DATA_ERROR and item.fields["refused_by"] in self._refusals:
             self._take_refused(item, report)
         else:
             by = item.fields["refused_by"] or item.outcome.value
@@ -199,9 +202,6 @@ class _Walk:
         group.requests, group.decoded, group.rows = [], [], 0
 
 
-_REPRODUCIBLE: Final = ("payload", "features")
-
-
 def _decode(item: LoggedRequest, target: ReplayTarget) -> Decoded:
     payload = item.payload
     return codec_named(payload.codec).decode(payload, target.schema)
@@ -213,4 +213,3 @@ def _kind(decoded: Decoded) -> str:
     if decoded.features is not None:
         return "features"
     return "logged" if decoded.opaque is None else "opaque"
-

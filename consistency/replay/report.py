@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from consistency.compare import Comparison
 from consistency.diagnose import Finding
+from consistency.jsontype import Json
 from consistency.log.reader import TORN_TAIL
 from consistency.protocols import Damage
 
@@ -44,7 +45,7 @@ class StageDifference:
             f"online {self.online!r}, offline {self.offline!r}{size}"
         )
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -101,7 +102,7 @@ class ModelReport:
         """The worst difference of the earliest stage that differs."""
         return self.worst[0] if self.worst else None
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         return {
             "agrees": self.agrees,
@@ -139,14 +140,14 @@ class ReplayReport:
 
     @property
     def agrees(self) -> bool:
-        """Whether there was something to replay, all of it agrees, and no acknowledged line is lost.
+        """Whether something was replayed, all of it agrees, and no answered request is lost.
 
         A torn tail was never acknowledged and does not count against the log.
         """
         damaged = any(d.problem != TORN_TAIL for d in self.damage)
         return bool(self.models) and not damaged and all(m.agrees for m in self.models.values())
 
-    def to_json(self) -> dict[str, Any]:  # Any: JSON
+    def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         return {
             "agrees": self.agrees,

@@ -12,7 +12,7 @@ import numpy as np
 from consistency.compare import Compared, Comparison, Tolerance, compare, joint
 from consistency.diagnose import Cause, Finding, explain_feature
 from consistency.errors import DataError, ReplayError
-from consistency.features import FeatureBatch, numeric_names, take_rows
+from consistency.features import FeatureBatch, take_rows
 from consistency.log.columns import stack_features, stack_outputs, stack_scores
 from consistency.log.entry import LoggedRequest
 from consistency.opaque import read_answer
@@ -127,7 +127,7 @@ class ModelReplay:
     def _compare_features(
         self, online: FeatureBatch, offline: FeatureBatch, origin: _Origin
     ) -> None:
-        names = numeric_names(self.target.schema)
+        names = self.target.schema.numeric_names
         compared = [(names, compare(online.numeric, offline.numeric, self.tolerance))]
         for name, values in online.others.items():
             compared.append(((name,), compare(values, offline.others[name], self.tolerance)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from consistency.jsontype import Json
 from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
 from consistency.protocols import Scorer
@@ -15,7 +16,7 @@ from consistency.schema import FeatureSchema
 class OpaqueScorer(Protocol):
     """A servable that takes a request body as a whole and has no feature stage."""
 
-    def process(self, request: Any) -> Any:  # Any: JSON in, JSON out, the operator's own
+    def process(self, request: Json) -> Json:
         """Return the answer to a parsed JSON body.
 
         Raises:

@@ -13,6 +13,8 @@ from consistency.postprocess import PostProcess
 from flights_features import pipeline
 from flights_measures import Floats, fit_platt
 from flights_prepare import Examples, Prepared
+from serving.loaders.keras_promotion import promote_to_float64
+from serving.loaders.tensorflow_runtime import start_tensorflow
 
 SEED: Final = 2013
 CATEGORIES: Final = ("carrier_code", "origin_code", "dest_code")
@@ -25,7 +27,7 @@ class Effort:
     Attributes:
         trees: number of boosting rounds; LightGBM may stop earlier.
         epochs: most passes of the network over the training rows.
-        threads: CPU threads for training; serving chooses its own.
+        threads: CPU threads for the trees; serving chooses its own.
     """
 
     trees: int = 100
@@ -126,8 +128,6 @@ def fit_lightgbm(prepared: Prepared, effort: Effort, folder: Path) -> Trained:
 
 def fit_keras(prepared: Prepared, effort: Effort, folder: Path) -> list[Trained]:
     """Train a network in float32; save it as it is, and promoted to float64."""
-    from serving.loaders.keras_promotion import promote_to_float64
-
     model, losses = _train_network(prepared.train, prepared.check, effort)
     promoted = promote_to_float64(model, prepared.check.features[:512].astype(np.float32))
     return [
@@ -139,11 +139,13 @@ def fit_keras(prepared: Prepared, effort: Effort, folder: Path) -> list[Trained]
 def _train_network(
     train: Examples, check: Examples, effort: Effort
 ) -> tuple[Any, list[float]]:  # Any: keras has no types
+    # Bundling scores the golden rows in this process, as the server will: on one thread of the CPU.
+    # TensorFlow takes these settings only before its first operation.
+    tensorflow = start_tensorflow(threads=1)
     import keras
-    import tensorflow as tf
 
     keras.utils.set_random_seed(SEED)
-    tf.config.experimental.enable_op_determinism()
+    tensorflow.config.experimental.enable_op_determinism()
     model = _network(train.features)
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from consistency.errors import SamescoreError
 from consistency.snapshots import SnapshotStore
 from flights_features.schema import WEATHER
 from flights_measures import Floats, auc, log_loss
@@ -120,10 +122,12 @@ def main() -> None:
     if options.rows is not None and options.rows < 1:
         parser.error(f"--rows is {options.rows}; give at least 1")
     rows = options.rows or (SMALL_ROWS if options.small else None)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings are no progress
     # Threads that spin while they wait make boosting ten times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    train(options.out, rows=rows, effort=SMALL_EFFORT if options.small else FULL_EFFORT)
+    try:
+        train(options.out, rows=rows, effort=SMALL_EFFORT if options.small else FULL_EFFORT)
+    except SamescoreError as error:  # its message says what to do; a traceback would bury it
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 import orjson
@@ -32,6 +33,8 @@ from samescore.server import SNAPSHOT_FOLDER
 from serving.loaders import FORMATS, load_scorer
 from serving.servable import LoadSettings
 
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
 
 @click.group("bundle")
 def command() -> None:
@@ -47,11 +50,11 @@ def command() -> None:
               help="The model's file, or its folder.")  # fmt: skip
 @click.option("--pipeline", required=True, metavar="PACKAGE:OBJECT",
               help="The installed feature pipeline; it is imported.")  # fmt: skip
-@click.option("--golden", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              required=True, help="Raw records as JSON lines that the version must reproduce.")  # fmt: skip
-@click.option("--reference", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+@click.option("--golden", type=_FILE, required=True,
+              help="Raw records as JSON lines that the version must reproduce.")  # fmt: skip
+@click.option("--reference", type=_FILE,
               help="A sample of the training records as JSON lines, for the monitors.")  # fmt: skip
-@click.option("--state", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+@click.option("--state", type=_FILE,
               help="The pipeline's fitted state, as FittedState.to_bytes wrote it.")  # fmt: skip
 @click.option("--snapshot", "named", multiple=True, metavar="LOOKUP=ID",
               help="The snapshot of a lookup; the current one unless named.")  # fmt: skip

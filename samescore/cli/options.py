@@ -51,7 +51,7 @@ def service_option(function: F) -> F:
     )(function)
 
 
-class EnumValue(click.ParamType):
+class EnumValue(click.ParamType[StrEnum]):
     """One of an enumeration's values.
 
     Args:
@@ -61,6 +61,10 @@ class EnumValue(click.ParamType):
     def __init__(self, kind: type[StrEnum]) -> None:
         self._kind = kind
         self.name = "|".join(kind)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show the values as they are typed."""
+        return self.name
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -72,7 +76,7 @@ class EnumValue(click.ParamType):
             self.fail(f"{value!r} is not one of {', '.join(self._kind)}", param, ctx)
 
 
-class ServiceName(click.ParamType):
+class ServiceName(click.ParamType[tuple[str, int]]):
     """`NAME/VERSION`."""
 
     name = "name/version"

@@ -29,18 +29,17 @@ from samescore.replaying import BundleTargets, replay_log
 from samescore.server import SNAPSHOT_FOLDER
 
 
-class _BatchSize(click.ParamType):
+class _BatchSize(click.ParamType[BatchPlan]):
     name = "rows|logged"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> BatchPlan:
         text = str(value)
-        if text == "logged":
-            return BatchPlan(None)
-        if text.isascii() and text.isdigit() and int(text) > 0:
-            return BatchPlan(int(text))
-        self.fail(f"{text!r}: give a number of rows, or 'logged'", param, ctx)
+        rows = int(text) if text.isascii() and text.isdigit() else 0
+        if text != "logged" and rows < 1:
+            self.fail(f"{text!r}: give a number of rows, or 'logged'", param, ctx)
+        return BatchPlan(rows or None)
 
 
 @click.command("replay")
@@ -50,7 +49,7 @@ class _BatchSize(click.ParamType):
 @snapshots_option
 @service_option
 @click.option(
-    "--mode", type=EnumValue(ReplayMode), default=ReplayMode.FULL, show_default=True,
+    "--mode", type=EnumValue(ReplayMode), default=ReplayMode.FULL.value, show_default=True,
     help="full: payload to features to score; features: logged features to score; pipeline: "
     "payload to features only.",
 )  # fmt: skip
@@ -58,7 +57,9 @@ class _BatchSize(click.ParamType):
               help="Rows scored at once; 'logged': as they were.")  # fmt: skip
 @click.option("--decimals", type=click.IntRange(0, 16), default=10, show_default=True,
               help="That must agree.")  # fmt: skip
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Replay only this model; repeat.")
+@click.option(
+    "--model", "models", multiple=True, metavar="NAME", help="Replay only this model; repeat."
+)
 @threads_option
 @json_option
 def command(
@@ -149,9 +150,10 @@ def _show_model(console: Console, name: str, model: ModelReport) -> None:
 
 def _verdict(report: ReplayReport) -> str:
     if not report.models:
-        return "nothing was replayed: the log holds no request of these models; this is no agreement"
+        return (
+            "nothing was replayed: the log holds no request of these models; this is no agreement"
+        )
     rows = sum(m.rows for m in report.models.values())
     if report.agrees:
         return f"agrees: {rows:,} rows to {report.decimals} decimals"
     return f"differs (see above; {rows:,} rows replayed)"
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
 
@@ -28,16 +29,38 @@ from serving.dataplane import DataPlaneSettings, OnLogFailure
 from serving.servable import GateMode
 
 
+class _Options(TypedDict):
+    """What a server can be told, as click gives it."""
+
+    pipelines: tuple[str, ...]
+    snapshots: Path | None
+    services: tuple[tuple[tuple[str, int], str, Path], ...]
+    gate: GateMode
+    versions: str
+    threads: int
+    poll_seconds: float
+    max_rows: int
+    max_body_mib: int
+    on_log_failure: OnLogFailure
+    log_segment_mib: int
+    log_max_gib: int
+    log_fsync: Fsync
+
+
 @click.command("serve")
 @click.argument("base", type=ANY_PATH, required=False)
-@click.option("--log", "log_folder", type=ANY_PATH, required=True, help="Folder of the request log.")
+@click.option(
+    "--log", "log_folder", type=ANY_PATH, required=True, help="The log's folder."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: any.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: any."
+)
 @pipeline_option
 @snapshots_option
 @service_option
 @click.option(
-    "--gate", type=EnumValue(GateMode), default=GateMode.ENFORCE, show_default=True,
+    "--gate", type=EnumValue(GateMode), default=GateMode.ENFORCE.value, show_default=True,
     help="enforce: a version that fails its golden gate does not go live; report: it is served, "
     "marked unverified.",
 )  # fmt: skip
@@ -51,13 +74,13 @@ from serving.servable import GateMode
               help="Rows in one request.")  # fmt: skip
 @click.option("--max-body-mib", type=click.IntRange(1, 1024), default=8, show_default=True,
               help="Size of one request.")  # fmt: skip
-@click.option("--on-log-failure", type=EnumValue(OnLogFailure), default=OnLogFailure.REJECT,
+@click.option("--on-log-failure", type=EnumValue(OnLogFailure), default=OnLogFailure.REJECT.value,
               show_default=True, help="What happens to a request that cannot be logged.")  # fmt: skip
 @click.option("--log-segment-mib", type=click.IntRange(1, 4096), default=64, show_default=True,
               help="Size at which a log segment is sealed.")  # fmt: skip
 @click.option("--log-max-gib", type=click.IntRange(1, 65536), default=64, show_default=True,
               help="Size at which the log is full.")  # fmt: skip
-@click.option("--log-fsync", type=EnumValue(Fsync), default=Fsync.SEAL, show_default=True,
+@click.option("--log-fsync", type=EnumValue(Fsync), default=Fsync.SEAL.value, show_default=True,
               help="What a power cut can take: seal, all since the last sealed segment; "
               "every_request, nothing that was answered.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Announce readiness as one JSON object.")
@@ -66,20 +89,8 @@ def command(
     log_folder: Path,
     host: str,
     port: int,
-    pipelines: tuple[str, ...],
-    snapshots: Path | None,
-    services: tuple[tuple[tuple[str, int], str, Path], ...],
-    gate: GateMode,
-    versions: str,
-    threads: int,
-    poll_seconds: float,
-    max_rows: int,
-    max_body_mib: int,
-    on_log_failure: OnLogFailure,
-    log_segment_mib: int,
-    log_max_gib: int,
-    log_fsync: Fsync,
     as_json: bool,
+    **options: Unpack[_Options],
 ) -> None:
     """Serve the bundles in BASE over HTTP, and log every scored request.
 
@@ -93,26 +104,36 @@ def command(
     finishes what is in flight and seals the log. Pages: /models, /health/live, /health/ready,
     /metrics.
     """
-    if base is None and not services:
+    if base is None and not options["services"]:
         raise click.UsageError("name a BASE folder of bundles, or an --inference-service")
-    settings = ServerSettings(
-        base=base,
-        log=LogSettings(log_folder, log_segment_mib * MIB, log_max_gib * 1024 * MIB, log_fsync),
-        trusted=frozenset(pipelines),
-        store=None if snapshots is None else SnapshotStore(snapshots),
-        services=opaque_specs(services),
-        gate=gate,
-        policy=parse_version_policy(versions),
-        threads=threads,
-        poll_seconds=poll_seconds,
-        plane=DataPlaneSettings(max_rows, on_log_failure),
-        max_body_bytes=max_body_mib * MIB,
-    )
+    settings = _settings(base, log_folder, options)
     _warn_beyond_loopback(host)
     try:
         serve(settings, host, port, lambda url, server: _announce(url, server, as_json))
     except OSError as e:
         raise click.UsageError(f"cannot listen on {host}:{port}: {e.strerror}") from e
+
+
+def _settings(base: Path | None, log_folder: Path, options: _Options) -> ServerSettings:
+    snapshots = options["snapshots"]
+    return ServerSettings(
+        base=base,
+        log=LogSettings(
+            log_folder,
+            segment_bytes=options["log_segment_mib"] * MIB,
+            max_total_bytes=options["log_max_gib"] * 1024 * MIB,
+            fsync=options["log_fsync"],
+        ),
+        trusted=frozenset(options["pipelines"]),
+        store=None if snapshots is None else SnapshotStore(snapshots),
+        services=opaque_specs(options["services"]),
+        gate=options["gate"],
+        policy=parse_version_policy(options["versions"]),
+        threads=options["threads"],
+        poll_seconds=options["poll_seconds"],
+        plane=DataPlaneSettings(options["max_rows"], options["on_log_failure"]),
+        max_body_bytes=options["max_body_mib"] * MIB,
+    )
 
 
 def _announce(url: str, server: Server, as_json: bool) -> None:

@@ -92,8 +92,8 @@ class TioneFace:
         plane: DataPlane,
         *,
         max_body_bytes: int,
-        is_opaque: Callable[[str], bool] = lambda name: False,
-        rejected: Callable[[str], None] = lambda reason: None,
+        is_opaque: Callable[[str], bool] = lambda _name: False,
+        rejected: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         self._plane = plane
         self._is_opaque = is_opaque

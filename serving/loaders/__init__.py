@@ -72,6 +72,8 @@ def load_scorer(model_format: str, path: Path, *, threads: int = 1) -> Scorer:
     Args:
         model_format: one of `FORMATS`.
         path: the folder that holds the model's files; a `samescore/` folder in it is not looked at.
+            Check the files' digests first: a missing or cut file is refused here, but XGBoost and
+            LightGBM can kill the process over one that is damaged in its middle.
         threads: for the model's own computation, at least 1.
 
     Raises:

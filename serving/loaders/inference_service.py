@@ -14,14 +14,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 from consistency.errors import BackendError, ConfigError
+from consistency.jsontype import Json
 from consistency.protocols import ScorerInfo
 
 DEFAULT_CLASS: Final = "InferenceService"
-
-Json: TypeAlias = Any  # Any: what the operator's code takes and gives is known to that code alone
 
 
 class OpaqueScorer(Protocol):
@@ -41,7 +40,7 @@ class OpaqueScorer(Protocol):
         ...
 
 
-def load_inference_service(location: str, model_path: Path) -> OpaqueScorer:
+def load_inference_service(location: str, model_path: Path) -> InferenceServiceScorer:
     """Import the operator's class and construct it.
 
     Args:
@@ -72,7 +71,7 @@ def load_inference_service(location: str, model_path: Path) -> OpaqueScorer:
 
 
 class InferenceServiceScorer:
-    """Calls `process_request`; implements `OpaqueScorer`."""
+    """Answers a request body as a whole, an `OpaqueScorer`: nobody else knows what is in it."""
 
     def __init__(self, location: str, method: Callable[[Json], object]) -> None:
         self._method = method
@@ -84,7 +83,11 @@ class InferenceServiceScorer:
         return self._info
 
     def process(self, request: Json) -> Json:
-        """Return the answer as plain JSON types, all digits kept."""
+        """Return the answer to a parsed JSON body as plain JSON types, all digits kept.
+
+        Raises:
+            BackendError: the code failed, or its answer is not JSON.
+        """
         try:
             answer = self._method(request)
         except Exception as error:

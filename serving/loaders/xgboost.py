@@ -52,7 +52,9 @@ def load(folder: Path, threads: int) -> XGBoostScorer:
         booster = xgboost.Booster(params={"nthread": threads}, model_file=path)
     except (xgboost.core.XGBoostError, UnicodeDecodeError, ValueError) as error:
         raise BundleError(
-            folder, f"{path.name} is not a model that XGBoost {xgboost.__version__} reads: {error}"
+            folder,
+            f"{path.name} is not a model that XGBoost {xgboost.__version__} reads:"
+            f" {_reason(str(error))}",
         ) from error
     info = ScorerInfo(f"in_process/xgboost {xgboost.__version__}", "float32", threads=threads)
     scorer = XGBoostScorer(booster, info)
@@ -116,7 +118,7 @@ class XGBoostScorer:
             *call.answer,
         )
         if failed:
-            raise BackendError(f"XGBoost failed: {self._library.XGBGetLastError().decode()}")
+            raise _failure(self._library)
         # The answer lies in memory that the library uses again at this thread's next call.
         shape = call.shape[: call.dims.value]
         size = _FLOAT32_BYTES * math.prod(shape)
@@ -129,7 +131,7 @@ class _Proxy:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library, self.handle = library, ctypes.c_void_p()
         if library.XGProxyDMatrixCreate(ctypes.byref(self.handle)):
-            raise BackendError(f"XGBoost failed: {library.XGBGetLastError().decode()}")
+            raise _failure(library)
 
     def __del__(self) -> None:
         self._library.XGDMatrixFree(self.handle)
@@ -151,6 +153,16 @@ def _array_interface(matrix: NDArray[np.float64]) -> bytes:
         matrix.ctypes.data,
         *matrix.shape,
     )
+
+
+def _failure(library: ctypes.CDLL) -> BackendError:
+    message: bytes = library.XGBGetLastError()
+    return BackendError(f"XGBoost failed: {_reason(message.decode(errors='replace'))}")
+
+
+def _reason(message: str) -> str:
+    """Return XGBoost's message without the stack trace of its C++."""
+    return message.partition("Stack trace:")[0].strip()
 
 
 def _model_file(folder: Path) -> Path:
