@@ -14,6 +14,7 @@ Feature rows skip the pipeline. `opaque/1` hands a JSON body over as a whole.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -28,6 +29,9 @@ from consistency.protocols import Decoded, PayloadCodec
 from consistency.records import parse_timestamp
 from consistency.schema import FeatureSchema
 from consistency.scored import Payload
+
+_SEPARATOR: Final = re.compile(r"\s*,\s*|\s+")
+"""Between the numbers of a dense text; an empty cell between two commas stays one."""
 
 
 class TioneCodec:
@@ -62,7 +66,10 @@ class OpaqueCodec:
 
     def decode(self, payload: Payload, schema: FeatureSchema) -> Decoded:
         """Decode a body; see `PayloadCodec.decode`."""
-        return Decoded(opaque=parse_json(payload.body))
+        body = parse_json(payload.body)
+        if body is None:
+            raise DataError("the body is null; send a JSON value that says something")
+        return Decoded(opaque=body)
 
 
 CODECS: Final[Mapping[str, PayloadCodec]] = {c.id: c for c in (TioneCodec(), OpaqueCodec())}
@@ -126,8 +133,9 @@ def _libsvm_row(text: str, row: int, values: NDArray[Any], held: NDArray[np.bool
         tokens = tokens[1:]  # the label
     for token in tokens:
         index_text, colon, value_text = token.partition(":")
-        if not (colon and index_text.isascii() and index_text.isdigit()):
-            raise DataError(f"holds {token!r}; send index:value pairs", row=row)
+        # Python refuses to read integers of thousands of digits; no index is that long.
+        if not (colon and index_text.isascii() and index_text.isdigit() and len(index_text) < 19):
+            raise DataError(f"holds {token!r:.60}; send index:value pairs", row=row)
         index = int(index_text)
         if not 1 <= index <= values.shape[1]:
             raise DataError(f"has index {index}; indices run from 1 to {values.shape[1]}", row=row)
@@ -150,7 +158,7 @@ def _dense(insts: Json, feature_num: Json, schema: FeatureSchema, event: int | N
 
 
 def _dense_row(given: Json, row: int, width: int) -> list[float | None]:
-    values = given.replace(",", " ").split() if type(given) is str else given
+    values = _SEPARATOR.split(given.strip()) if type(given) is str else given
     if type(values) is not list:
         raise DataError("is no list of numbers; send one list (or text) a row", row=row)
     if len(values) != width:
@@ -159,14 +167,17 @@ def _dense_row(given: Json, row: int, width: int) -> list[float | None]:
 
 
 def _number(value: Json, row: int, where: str) -> float:
-    if type(value) in (str, float, int):
+    # Python alone takes 1_000 and the digits of other scripts: another reader of the text would not.
+    plain = type(value) is str and value.isascii() and "_" not in value
+    if plain or type(value) in (float, int):
         try:
             number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number) and (type(value) is not int or number == value):
             return number
-    raise DataError(f"is {value!r}; send a finite number, or leave it out", row=row, field=where)
+    problem = f"is {value!r:.60}; send a finite number, or leave it out"
+    raise DataError(problem, row=row, field=where)
 
 
 def _rows(insts: Json, feature_num: Json, schema: FeatureSchema) -> list[Json]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -88,6 +88,41 @@ class FeatureBatch:
         """Return every feature by name, in schema order."""
         numeric = dict(zip(self.schema.numeric_names, self.numeric.T, strict=True))
         return {n: numeric[n] if n in numeric else self.others[n] for n in self.schema.names}
+
+
+def declared_column(name: str, values: object, kind: FeatureType, rows: int) -> Column:
+    """Return what a pipeline's function made as a column of the declared dtype, shape (N, ...).
+
+    Args:
+        name: of the feature, for messages.
+        values: an array, or a list of N entries.
+        kind: the declared dtype. Numbers become it only when no digit can be cut off: float64 is
+            rounded to float32, but never truncated to int64.
+        rows: N.
+
+    Raises:
+        ConfigError: another number of rows, or a dtype that would have to be guessed.
+    """
+    column = _token_lists(values) if kind is FeatureType.TOKENS else np.asarray(values)
+    target = np.dtype(kind.numpy)
+    if column.shape[:1] != (rows,):
+        raise ConfigError(f"feature {name!r} has shape {column.shape} for {rows} rows")
+    objects_to_floats = column.dtype == object and target.kind == "f"
+    if not objects_to_floats and not np.can_cast(column.dtype, target, "same_kind"):
+        raise ConfigError(
+            f"feature {name!r} is declared {kind}, but its function made {column.dtype}; convert "
+            f"it there, or declare what it makes"
+        )
+    return column.astype(target, copy=False)
+
+
+def _token_lists(values: object) -> Column:
+    if isinstance(values, np.ndarray):
+        return values
+    entries = list(values) if isinstance(values, Iterable) else [values]
+    column = np.empty(len(entries), object)
+    column[:] = entries  # np.array would make lists of the same length a matrix
+    return column
 
 
 def feature_batch(

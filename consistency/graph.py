@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.errors import ConfigError
-from consistency.features import FeatureBatch, FeatureStatus, Marked
+from consistency.features import FeatureBatch, FeatureStatus, Marked, declared_column
 from consistency.pipeline import BoundPipeline, Lookup
 from consistency.records import Column, Record, read_records
 from consistency.schema import FeatureSchema, FeatureType, RecordSchema
@@ -214,7 +214,7 @@ class _BoundGraph:
             if type(value) is tuple and slots is not None:
                 value = np.stack(value, axis=1)
             if slots is None:
-                self._keep(names, value, env, numeric, others)
+                self._keep(names, value, batch.rows, env, others)
             else:
                 numeric[:, slots] = value
                 if is_read:
@@ -226,8 +226,8 @@ class _BoundGraph:
         self,
         names: tuple[str, ...],
         value: Column | tuple[Column, ...],
+        rows: int,
         env: dict[str, Any],
-        numeric: NDArray[np.float64],
         others: dict[str, Column],
     ) -> None:
         """Store columns that are intermediates, tuples, or not float64."""
@@ -239,7 +239,7 @@ class _BoundGraph:
             if kind is None:
                 env[name] = part
             else:
-                others[name] = env[name] = np.asarray(part, kind.numpy)
+                others[name] = env[name] = declared_column(name, part, kind, rows)
 
 
 def _slots(names: tuple[str, ...], position: Mapping[str, int]) -> int | slice | None:
@@ -260,16 +260,29 @@ def _expose(
         env.update(zip(names, numeric[:, slots].T, strict=True))
 
 
-def category_codes(values: Column, vocabulary: Mapping[str, int]) -> Marked:
+def category_codes(
+    values: Column, vocabulary: Mapping[str, int], presence: NDArray[np.uint8] | None = None
+) -> Marked:
     """Return float64 category codes, shape (N,): NaN marked UNSEEN for a value not in training.
+
+    A missing value (None) that the vocabulary does not hold is NaN marked NULL or ABSENT.
 
     >>> category_codes(np.array(["UA", "ZZ"], object), {"AA": 0, "UA": 1}).values
     array([ 1., nan])
+
+    Args:
+        values: strings and None, shape (N,).
+        vocabulary: category to its code, 0 or more.
+        presence: `Presence` codes of the field, shape (N,); without them None counts as NULL.
     """
     found = [vocabulary.get(v, -1) for v in values.tolist()]
     codes = np.array(found, np.float64)
     if -1 not in found:  # on one row, half the price of asking numpy
         return Marked(codes)
-    unseen = codes < 0
-    codes[unseen] = np.nan
-    return Marked(codes, (unseen * np.uint8(FeatureStatus.UNSEEN)).astype(np.uint8))
+    unknown = codes < 0
+    codes[unknown] = np.nan
+    status = np.where(unknown, np.uint8(FeatureStatus.UNSEEN), np.uint8(FeatureStatus.OK))
+    missing = np.array([v is None for v in values.tolist()]) & unknown
+    # Presence and FeatureStatus give NULL and ABSENT the same codes.
+    status[missing] = FeatureStatus.NULL if presence is None else presence[missing]
+    return Marked(codes, status)

@@ -11,10 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-
 from consistency.errors import ConfigError
-from consistency.features import FeatureBatch, feature_batch
+from consistency.features import FeatureBatch, declared_column, feature_batch
 from consistency.records import Column, Record, read_records
 from consistency.schema import FeatureSchema, RecordSchema
 from consistency.snapshots import LookupTable
@@ -139,5 +137,5 @@ class _BoundCallable:
         for name, kind in zip(self.outputs.names, self.outputs.types, strict=True):
             if name not in made:
                 raise ConfigError(f"the pipeline function returned no feature {name!r}")
-            columns[name] = np.asarray(made[name], kind.numpy)
+            columns[name] = declared_column(name, made[name], kind, batch.rows)
         return feature_batch(self.outputs, columns, {})

@@ -27,9 +27,9 @@ _ID: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LookupTable:
-    """One snapshot, indexed by its key.
+    """One snapshot, indexed by its key; hashable, so that derived tables can be cached by it.
 
     Attributes:
         id: digest of the content.

@@ -79,4 +79,5 @@ def _lower_tail(values: NDArray[np.float64], atoms: NDArray[np.bool_], step: flo
 def _upper_tail(values: NDArray[np.float64], atoms: NDArray[np.bool_], step: float) -> float:
     gap = float(values[-1]) - float(values[-2]) if values.size > 1 else 0.0
     edge = float(values[-1]) + (ATOM_REACH if atoms[-1] else 0.5) * min(gap, step)
-    return max(edge, math.nextafter(float(values[-1]), math.inf))
+    above = math.nextafter(float(values[-1]), math.inf)
+    return max(edge, above) if math.isfinite(edge) else above

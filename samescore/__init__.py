@@ -13,14 +13,23 @@ if TYPE_CHECKING:
     from samescore.bundling import BundleRequest, build_bundle
     from samescore.replaying import replay_log
     from samescore.server import ServerSettings, serve
+    from serving.loaders.keras_promotion import promote_to_float64
 
-__all__ = ["BundleRequest", "ServerSettings", "build_bundle", "replay_log", "serve"]
+__all__ = [
+    "BundleRequest",
+    "ServerSettings",
+    "build_bundle",
+    "promote_to_float64",
+    "replay_log",
+    "serve",
+]
 
 __version__ = "0.1.0"
 
 _HOMES: Final = {
     "BundleRequest": "samescore.bundling",
     "build_bundle": "samescore.bundling",
+    "promote_to_float64": "serving.loaders.keras_promotion",
     "replay_log": "samescore.replaying",
     "ServerSettings": "samescore.server",
     "serve": "samescore.server",

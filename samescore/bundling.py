@@ -86,7 +86,7 @@ def build_bundle(base: Path, request: BundleRequest) -> Path:
     execution = Execution.parse(request.execution)
     with tempfile.TemporaryDirectory(prefix="samescore-bundle-") as folder:
         staged = _stage(request, Path(folder))
-        scorer = apply_execution(execution, load_scorer(request.model_format, staged))
+        scorer = apply_execution(execution, load_scorer(request.model_format, staged, threads=None))
         content = BundleContent(
             name=request.name,
             version=request.version,

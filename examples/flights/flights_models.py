@@ -13,8 +13,7 @@ from consistency.postprocess import PostProcess
 from flights_features import pipeline
 from flights_measures import Floats, fit_platt
 from flights_prepare import Examples, Prepared
-from serving.loaders.keras_promotion import promote_to_float64
-from serving.loaders.tensorflow_runtime import start_tensorflow
+from samescore import promote_to_float64
 
 SEED: Final = 2013
 CATEGORIES: Final = ("carrier_code", "origin_code", "dest_code")
@@ -141,11 +140,14 @@ def _train_network(
 ) -> tuple[Any, list[float]]:  # Any: keras has no types
     # Bundling scores the golden rows in this process, as the server will: on one thread of the CPU.
     # TensorFlow takes these settings only before its first operation.
-    tensorflow = start_tensorflow(threads=1)
     import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
     keras.utils.set_random_seed(SEED)
-    tensorflow.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()
     model = _network(train.features)
     model.compile(
         optimizer=keras.optimizers.Adam(1e-3),

@@ -75,7 +75,7 @@ class _Options(TypedDict):
 @click.option("--max-body-mib", type=click.IntRange(1, 1024), default=8, show_default=True,
               help="Size of one request.")  # fmt: skip
 @click.option("--on-log-failure", type=EnumValue(OnLogFailure), default=OnLogFailure.REJECT.value,
-              show_default=True, help="What happens to a request that cannot be logged.")  # fmt: skip
+              show_default=True, help="What a request that cannot be logged gets.")  # fmt: skip
 @click.option("--log-segment-mib", type=click.IntRange(1, 4096), default=64, show_default=True,
               help="Size at which a log segment is sealed.")  # fmt: skip
 @click.option("--log-max-gib", type=click.IntRange(1, 65536), default=64, show_default=True,

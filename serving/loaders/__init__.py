@@ -16,7 +16,7 @@ from consistency.protocols import Scorer
 class Load(Protocol):
     """What a loader module offers under the name `load`."""
 
-    def __call__(self, folder: Path, threads: int) -> Scorer:
+    def __call__(self, folder: Path, threads: int | None) -> Scorer:
         """Load the model that lies in a folder.
 
         Raises:
@@ -66,7 +66,7 @@ def format_named(name: str) -> ModelFormat:
     return FORMATS[name]
 
 
-def load_scorer(model_format: str, path: Path, *, threads: int = 1) -> Scorer:
+def load_scorer(model_format: str, path: Path, *, threads: int | None = 1) -> Scorer:
     """Load the model of a bundle into this process.
 
     Args:
@@ -74,14 +74,15 @@ def load_scorer(model_format: str, path: Path, *, threads: int = 1) -> Scorer:
         path: the folder that holds the model's files; a `samescore/` folder in it is not looked at.
             Check the files' digests first: a missing or cut file is refused here, but XGBoost and
             LightGBM can kill the process over one that is damaged in its middle.
-        threads: for the model's own computation, at least 1.
+        threads: for the model's own computation, at least 1; None takes what the process has: a
+            library that already runs as it runs, another one every core.
 
     Raises:
         ConfigError: an unknown format, a library that is not installed, an unusable setting.
         BundleError: the model's files are missing or damaged.
     """
     entry = format_named(model_format)
-    if threads < 1:
+    if threads is not None and threads < 1:
         raise ConfigError(f"threads {threads}: a model needs at least 1 thread")
     load = cast("Load", importlib.import_module(entry.module).load)
     try:

@@ -22,6 +22,7 @@ from consistency.protocols import ScorerInfo
 from consistency.records import Column
 from consistency.scored import Outputs
 from serving.loaders.tensorflow_runtime import TensorFlow, start_tensorflow
+from serving.loaders.threads import cores
 
 FILE: Final = "saved_model.pb"
 DEFAULT_SIGNATURE: Final = "serving_default"
@@ -44,12 +45,13 @@ class Input:
     rank: int | None
 
 
-def load(folder: Path, threads: int) -> SavedModelScorer:
+def load(folder: Path, threads: int | None) -> SavedModelScorer:
     """Load a SavedModel.
 
     Args:
         folder: holds `saved_model.pb` and `variables/`.
-        threads: of TensorFlow's pools; all models of a process share them.
+        threads: of TensorFlow's pools, which all models of a process share; None takes them as they
+            are.
 
     Raises:
         BundleError: no SavedModel, or one that TensorFlow cannot read.
@@ -68,7 +70,8 @@ def load(folder: Path, threads: int) -> SavedModelScorer:
             f" {type(error).__name__}: {error}",
         ) from error
     signature = _choose_signature(folder, model.signatures)
-    return SavedModelScorer(tensorflow, model, signature, threads)
+    within = tensorflow.config.threading.get_intra_op_parallelism_threads()
+    return SavedModelScorer(tensorflow, model, signature, threads or within or cores())
 
 
 class SavedModelScorer:

@@ -15,11 +15,12 @@ from consistency.errors import ConfigError
 TensorFlow: TypeAlias = Any  # Any: TensorFlow has no types; nor have its tensors and functions
 
 
-def start_tensorflow(threads: int) -> TensorFlow:
+def start_tensorflow(threads: int | None) -> TensorFlow:
     """Import TensorFlow, or check the one that is running.
 
     Args:
-        threads: for the work within an operation, and for operations side by side.
+        threads: for the work within an operation, and for operations side by side; None takes
+            TensorFlow as it runs, which is what scoring right after training wants.
 
     Returns:
         The module `tensorflow`.
@@ -35,7 +36,7 @@ def start_tensorflow(threads: int) -> TensorFlow:
     config = tf.config.threading
     found = (config.get_intra_op_parallelism_threads(), config.get_inter_op_parallelism_threads())
     try:
-        if found != (threads, threads):
+        if threads is not None and found != (threads, threads):
             config.set_intra_op_parallelism_threads(threads)
             config.set_inter_op_parallelism_threads(threads)
     except RuntimeError as error:

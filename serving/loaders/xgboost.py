@@ -22,6 +22,7 @@ from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
+from serving.loaders.threads import cores
 
 if TYPE_CHECKING:
     from xgboost import Booster
@@ -34,12 +35,12 @@ _PREDICT: Final = (
 )
 
 
-def load(folder: Path, threads: int) -> XGBoostScorer:
+def load(folder: Path, threads: int | None) -> XGBoostScorer:
     """Load `model.ubj` or `model.json` from a folder.
 
     Args:
         folder: holds exactly one of the two files.
-        threads: XGBoost's `nthread`; its answers do not depend on it.
+        threads: XGBoost's `nthread`, None for every core; its answers do not depend on it.
 
     Raises:
         BundleError: no model file, two of them, or one that XGBoost cannot read.
@@ -47,16 +48,16 @@ def load(folder: Path, threads: int) -> XGBoostScorer:
     """
     import xgboost
 
-    path = _model_file(folder)
+    path, count = _model_file(folder), threads or cores()
     try:
-        booster = xgboost.Booster(params={"nthread": threads}, model_file=path)
+        booster = xgboost.Booster(params={"nthread": count}, model_file=path)
     except (xgboost.core.XGBoostError, UnicodeDecodeError, ValueError) as error:
         raise BundleError(
             folder,
             f"{path.name} is not a model that XGBoost {xgboost.__version__} reads:"
             f" {_reason(str(error))}",
         ) from error
-    info = ScorerInfo(f"in_process/xgboost {xgboost.__version__}", "float32", threads=threads)
+    info = ScorerInfo(f"in_process/xgboost {xgboost.__version__}", "float32", threads=count)
     scorer = XGBoostScorer(booster, info)
     _try_out(scorer, path)
     return scorer

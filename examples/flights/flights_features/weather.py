@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +11,14 @@ from numpy.typing import NDArray
 from consistency.snapshots import LookupTable
 from flights_features.schema import WEATHER_COLUMNS
 
-_KEPT: Final = 4
-"""Snapshots whose matrix is kept: the current one, and those of versions or replays beside it."""
 
-_matrices: dict[str, NDArray[np.float64]] = {}
-
-
+@lru_cache(maxsize=4)  # the current snapshot, and those of versions or replays beside it
 def weather_matrix(table: LookupTable) -> NDArray[np.float64]:
     """Return a snapshot's measurements, shape (R + 1, 10); the last row is NaN.
 
     The columns are those of `WEATHER_COLUMNS`, the wind's direction as sine and cosine. NaN stays
-    NaN. Built once a snapshot: an id names its content, so the memory cannot go stale.
+    NaN.
     """
-    matrix = _matrices.get(table.id)
-    if matrix is None:
-        if len(_matrices) >= _KEPT:
-            _matrices.clear()
-        matrix = _matrices[table.id] = _build(table)
-    return matrix
-
-
-def _build(table: LookupTable) -> NDArray[np.float64]:
     measured = table.matrix(WEATHER_COLUMNS)
     at = WEATHER_COLUMNS.index("wind_dir")
     turns = [math.radians(degrees) for degrees in measured[:, at].tolist()]
