@@ -49,7 +49,7 @@ class TioneCodec:
         kind = body.get("type")
         decode = _INSTS.get(kind) if isinstance(kind, str) else None
         if decode is None:
-            raise DataError(f"is {kind!r}; send one of {', '.join(_INSTS)}", field="type")
+            raise DataError(f"is {kind!r:.60}; send one of {', '.join(_INSTS)}", field="type")
         data = body.get("data")
         if type(data) is not dict or "insts" not in data:
             raise DataError("is missing; send the rows in data.insts", field="data.insts")
@@ -167,7 +167,7 @@ def _dense_row(given: Json, row: int, width: int) -> list[float | None]:
 
 
 def _number(value: Json, row: int, where: str) -> float:
-    # Python alone takes 1_000 and the digits of other scripts: another reader of the text would not.
+    # Python alone takes 1_000 and the digits of other scripts: other readers of the text would not.
     plain = type(value) is str and value.isascii() and "_" not in value
     if plain or type(value) in (float, int):
         try:
@@ -183,7 +183,7 @@ def _number(value: Json, row: int, where: str) -> float:
 def _rows(insts: Json, feature_num: Json, schema: FeatureSchema) -> list[Json]:
     if feature_num is not None and str(feature_num) != str(len(schema)):
         raise DataError(
-            f"is {feature_num!r}; the model takes {len(schema)} features", field="feature_num"
+            f"is {feature_num!r:.60}; the model takes {len(schema)} features", field="feature_num"
         )
     rows = insts if type(insts) is list else [insts]
     if not rows:

@@ -203,8 +203,10 @@ def _compare_numbers(online: Column, offline: Column, tolerance: Tolerance) -> C
         return Compared(
             _all_identical(len(a)), identical, identical, np.zeros(a.shape), online, offline
         )
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         diffs = np.abs(a - b)
+    if same_int is not None:
+        diffs = np.maximum(diffs, ~same_int)  # beyond 2**53 two integers can be one float64
     finite = np.isfinite(a) & np.isfinite(b)
     diffs = np.where(finite, diffs, np.where(identical, 0.0, np.nan))
     agreeing = identical | (finite & (diffs <= tolerance.limit))

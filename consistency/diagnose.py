@@ -59,7 +59,11 @@ def _through_float32(offline: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rounded(decimals: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-    return lambda offline: np.round(offline, decimals)
+    def change(offline: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.round(offline, decimals)
+
+    return change
 
 
 _STORAGE: Final[Mapping[str, tuple[Cause, Callable[..., NDArray[np.float64]]]]] = {
@@ -88,7 +92,7 @@ def explain_feature(online: NDArray[np.float64], offline: NDArray[np.float64]) -
     filled = np.unique(online[np.isnan(offline)])
     if rows and np.isnan(offline).all() and len(filled) == 1:
         return Finding(
-            Cause.MISSING_DEFAULT, f"online is {filled[0]!r} wherever the offline value is missing"
+            Cause.MISSING_DEFAULT, f"online is {float(filled[0])!r} wherever the offline value is missing"
         )
     return Finding(Cause.UNPROVEN, "no intervention on the stored value reproduces the online one")
 

@@ -34,9 +34,9 @@ class Platt:
 
     def __call__(self, probability: Scores) -> Scores:
         """Return calibrated probabilities; 0 and 1 map to themselves for a positive slope."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             logit = np.log(probability) - np.log1p(-probability)
-        return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
+            return 1.0 / (1.0 + np.exp(-(self.slope * logit + self.intercept)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class ServableInfo:
         dtype: the dtype in which the model computes.
         execution: ``"as_is"``, ``"padded:N"`` or ``"float64"``.
         cpu_digest: digest of the CPU's feature flags.
+        gate_decimals: that its golden gate demanded.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ServableInfo:
     execution: str
     threads: int
     cpu_digest: str
+    gate_decimals: int = 10
 
 
 @dataclass(frozen=True, slots=True)

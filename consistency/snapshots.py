@@ -23,6 +23,9 @@ from consistency.errors import SnapshotError
 from consistency.features import FeatureStatus, Marked
 from consistency.records import MAX_EXACT_INT_IN_FLOAT64, Column
 
+SNAPSHOT_FOLDER: Final = ".snapshots"
+"""The store's place in a base folder of bundles, unless another is named."""
+
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 

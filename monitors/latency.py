@@ -142,7 +142,9 @@ class RequestMetrics(Collector):
             failures.add_metric([observer], number)
         drops = _counter(metrics.LOG_DROPS)
         drops.add_metric([], self._log_drops)
-        gates = ((info.name, str(info.version), info.gate) for info in servables)
+        gates = (
+            (info.name, str(info.version), info.gate, str(info.gate_decimals)) for info in servables
+        )
         yield from (rejections, failures, drops)
         yield from (_info(metrics.SERVABLE_GATE, gates), _info(metrics.BUILD, [self._build]))
 

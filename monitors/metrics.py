@@ -110,9 +110,10 @@ OBSERVER_FAILURES: Final = Metric(
 SERVABLE_GATE: Final = Metric(
     "samescore_servable_gate_info",
     MetricKind.INFO,
-    "Versions that are available, and whether each reproduced its golden scores.",
+    "Versions that are available, and whether each reproduced its golden scores, to how many "
+    "decimals.",
     "",
-    ("model", "version", "gate"),
+    ("model", "version", "gate", "decimals"),
 )
 BUILD: Final = Metric(
     "samescore_build_info",

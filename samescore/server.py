@@ -12,7 +12,7 @@ from typing import Final
 from consistency.log import LogSettings, RequestLogWriter
 from consistency.pipeline import BoundPipeline
 from consistency.scored import ServableInfo
-from consistency.snapshots import SnapshotStore
+from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from monitors.latency import RequestMetrics, exposition
 from samescore import __version__
 from samescore.replaying import OpaqueSpec
@@ -35,9 +35,6 @@ from serving.servable import (
 )
 
 logger = logging.getLogger(__name__)
-
-SNAPSHOT_FOLDER: Final = ".snapshots"
-"""The snapshot store's place in a base folder, unless another is named."""
 
 MIB: Final = 1 << 20
 

@@ -200,6 +200,7 @@ def _info(bundle: Bundle, scorer: Scorer, report: GateReport) -> ServableInfo:
         execution=str(manifest.execution),
         threads=how.threads,
         cpu_digest=cpu_digest(),
+        gate_decimals=manifest.gate_decimals,
     )
 
 

@@ -32,7 +32,13 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"samescore.cli.{name}").command
+        try:
+            command = importlib.import_module(f"samescore.cli.{name}").command
+        except ModuleNotFoundError as e:
+            extra = "demo" if name == "demo" else "serve"
+            raise _UserError(
+                f"samescore {name} needs the package {e.name!r}; pip install 'samescore[{extra}]'"
+            ) from e
         assert isinstance(command, click.Command)
         return command
 

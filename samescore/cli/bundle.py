@@ -5,19 +5,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 import click
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from consistency.bundle import open_bundle, verify_files
 from consistency.bundle.manifest import Manifest
+from consistency.bundle.reader import load_pipeline_object
 from consistency.errors import ConfigError
 from consistency.execution import apply_execution
 from consistency.gate import run_gate
 from consistency.postprocess import Platt, PostProcess
 from consistency.records import Record
-from consistency.snapshots import SnapshotStore
+from consistency.schema import FeatureSchema
+from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from consistency.state import FittedState
 from samescore.bundling import BundleRequest, build_bundle
 from samescore.cli.options import (
@@ -29,11 +33,30 @@ from samescore.cli.options import (
     snapshots_option,
     threads_option,
 )
-from samescore.server import SNAPSHOT_FOLDER
 from serving.loaders import FORMATS, load_scorer
 from serving.servable import LoadSettings
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Options(TypedDict):
+    """What `bundle build` can be told, as click gives it."""
+
+    name: str
+    version: int
+    model_format: str
+    model: Path
+    pipeline: str | None
+    features: Path | None
+    golden: Path
+    reference: Path | None
+    state: Path | None
+    named: tuple[str, ...]
+    snapshots: Path | None
+    execution: str
+    gate_decimals: int
+    output: str | None
+    platt: tuple[float, float] | None
 
 
 @click.group("bundle")
@@ -48,8 +71,11 @@ def command() -> None:
 @click.option("--format", "model_format", type=click.Choice(list(FORMATS)), required=True)
 @click.option("--model", type=click.Path(exists=True, path_type=Path), required=True,
               help="The model's file, or its folder.")  # fmt: skip
-@click.option("--pipeline", required=True, metavar="PACKAGE:OBJECT",
+@click.option("--pipeline", metavar="PACKAGE:OBJECT",
               help="The installed feature pipeline; it is imported.")  # fmt: skip
+@click.option("--features", type=_FILE,
+              help="Without a pipeline: the model's features, one name a line. Golden and "
+              "reference rows are then JSON lists of numbers, null for missing.")  # fmt: skip
 @click.option("--golden", type=_FILE, required=True,
               help="Raw records as JSON lines that the version must reproduce.")  # fmt: skip
 @click.option("--reference", type=_FILE,
@@ -63,23 +89,7 @@ def command() -> None:
 @click.option("--gate-decimals", type=click.IntRange(0, 16), default=10, show_default=True)
 @click.option("--output", help="The raw output that is the score; needed if there are several.")
 @click.option("--platt", type=(float, float), metavar="SLOPE INTERCEPT", help="Platt scaling.")
-def build(
-    base: Path,
-    name: str,
-    version: int,
-    model_format: str,
-    model: Path,
-    pipeline: str,
-    golden: Path,
-    reference: Path | None,
-    state: Path | None,
-    named: tuple[str, ...],
-    snapshots: Path | None,
-    execution: str,
-    gate_decimals: int,
-    output: str | None,
-    platt: tuple[float, float] | None,
-) -> None:
+def build(base: Path, **options: Unpack[_Options]) -> None:
     """Bundle a trained model as BASE/NAME/VERSION.
 
     \b
@@ -88,39 +98,64 @@ def build(
         --model model.ubj --pipeline flights_features:pipeline --state state.json \\
         --golden golden.jsonl --reference sample.jsonl
     """
-    store = SnapshotStore(snapshots or base / SNAPSHOT_FOLDER)
-    request = BundleRequest(
-        name=name,
-        version=version,
-        model_format=model_format,
-        model=model,
-        golden=_read_records(golden),
+    click.echo(f"bundled {build_bundle(base, _request(base, options))}")
+
+
+def _request(base: Path, options: _Options) -> BundleRequest:
+    store = SnapshotStore(options["snapshots"] or base / SNAPSHOT_FOLDER)
+    pipeline, features, platt = options["pipeline"], options["features"], options["platt"]
+    if (pipeline is None) == (features is None):
+        raise click.UsageError("give either --pipeline, or --features for a model without one")
+    return BundleRequest(
+        name=options["name"],
+        version=options["version"],
+        model_format=options["model_format"],
+        model=options["model"],
+        golden=_read_rows(options["golden"], features is not None),
         pipeline=pipeline,
-        state=FittedState({}) if state is None else FittedState.from_bytes(state.read_bytes()),
-        snapshots=_snapshots(pipeline, named, store),
+        features=None if features is None else _read_names(features),
+        state=_read_state(options["state"]),
+        snapshots={} if pipeline is None else _snapshots(pipeline, options["named"], store),
         store=store,
-        reference=() if reference is None else _read_records(reference),
-        execution=execution,
-        gate_decimals=gate_decimals,
-        postprocess=PostProcess(output, None, None if platt is None else Platt(*platt)),
+        reference=_read_rows(options["reference"], features is not None),
+        execution=options["execution"],
+        gate_decimals=options["gate_decimals"],
+        postprocess=PostProcess(options["output"], None, None if platt is None else Platt(*platt)),
     )
-    click.echo(f"bundled {build_bundle(base, request)}")
 
 
-def _read_records(path: Path) -> Sequence[Record]:
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+def _read_state(path: Path | None) -> FittedState:
+    if path is None:
+        return FittedState({})
+    try:
+        return FittedState.from_bytes(path.read_bytes())
+    except orjson.JSONDecodeError as e:
+        raise ConfigError(f"{path} is no fitted state ({e}); write FittedState.to_bytes()") from e
+
+
+def _read_names(path: Path) -> FeatureSchema:
+    return FeatureSchema.float64(tuple(path.read_text().split()))
+
+
+def _read_rows(path: Path | None, numbers: bool) -> Sequence[Record] | NDArray[np.float64]:
+    """Return raw records, or rows of numbers as a matrix."""
+    lines: list[bytes] = [] if path is None else path.read_bytes().splitlines()
+    rows = []
+    for number, line in enumerate(lines, start=1):
         try:
-            records.append(orjson.loads(line))
+            rows.append(orjson.loads(line))
         except orjson.JSONDecodeError as e:
-            raise ConfigError(f"{path} line {number}: {e}; write one JSON object a line") from e
-    return records
+            raise ConfigError(f"{path} line {number}: {e}; write one row a line as JSON") from e
+    if not numbers or not rows:
+        return rows
+    try:
+        return np.array(rows, np.float64)
+    except (TypeError, ValueError) as e:
+        raise ConfigError(f"{path}: {e}; write lists of numbers, all of one length") from e
 
 
 def _snapshots(pipeline: str, named: Sequence[str], store: SnapshotStore) -> dict[str, str]:
     """Return a snapshot for each lookup of a pipeline: as named, else the current one."""
-    from consistency.bundle.reader import load_pipeline_object
-
     given = dict(text.partition("=")[::2] for text in named)
     lookups = {x.name for x in load_pipeline_object(pipeline).lookups}
     unknown = sorted(given.keys() - lookups)

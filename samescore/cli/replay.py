@@ -12,7 +12,7 @@ from rich.table import Table
 from consistency.compare import Tolerance
 from consistency.replay import BatchPlan, ReplayMode, ReplayReport, ReplaySettings
 from consistency.replay.report import ModelReport
-from consistency.snapshots import SnapshotStore
+from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from samescore.cli.options import (
     FOLDER,
     EnumValue,
@@ -26,7 +26,6 @@ from samescore.cli.options import (
 )
 from samescore.progress import progress
 from samescore.replaying import BundleTargets, replay_log
-from samescore.server import SNAPSHOT_FOLDER
 
 
 class _BatchSize(click.ParamType[BatchPlan]):

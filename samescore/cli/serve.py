@@ -49,9 +49,7 @@ class _Options(TypedDict):
 
 @click.command("serve")
 @click.argument("base", type=ANY_PATH, required=False)
-@click.option(
-    "--log", "log_folder", type=ANY_PATH, required=True, help="The log's folder."
-)
+@click.option("--log", "log_folder", type=ANY_PATH, required=True, help="The log's folder.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: any."

@@ -271,7 +271,7 @@ BAD_ROWS: Sequence[tuple[str, Any, int, str]] = [
     ("libsvm", ["1:1", "0 1:inf"], 1, "is 'inf'"),
     ("libsvm", ["1:1", "0 1:1e999"], 1, "is '1e999'"),
     ("libsvm", ["1:1", "0 1:1_0"], 1, "is '1_0'"),
-    ("libsvm", ["1:1", "0 1:١"], 1, "is '١'"),
+    ("libsvm", ["1:1", "0 1:१"], 1, "is '१'"),
     ("libsvm", ["1:1", "0 " + "9" * 5000 + ":1"], 1, "holds '9"),
     ("libsvm", ["1:1", "0 999999999:1"], 1, "indices run from 1 to 3"),
     ("dense", [[1, 2, 3], [1, 2]], 1, "has 2 values; the model takes 3 features"),
@@ -305,12 +305,19 @@ def test_a_bad_row_is_named_and_so_is_what_is_wrong(
 
 @pytest.mark.parametrize(
     ("kind", "insts"),
-    [("libsvm", "x" * 9999), ("libsvm", "1:" + "x" * 9999), ("dense", ["x" * 9999, 1, 2])],
+    [("libsvm", "x" * 9999), ("libsvm", "2:" + "x" * 9999), ("dense", ["x" * 9999, 1, 2])],
 )
 def test_a_huge_token_is_not_thrown_back_whole(kind: str, insts: Any) -> None:
     with pytest.raises(DataError) as caught:
         decode(body(kind, "0 1:1 " + insts if kind == "libsvm" else [insts]))
     assert "xxx" in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("sent", [{"type": "x" * 9999}, body("dense", [1], feature_num="x" * 9999)])
+def test_a_huge_setting_is_not_thrown_back_whole(sent: Any) -> None:
+    with pytest.raises(DataError) as caught:
+        decode(sent)
     assert len(str(caught.value)) < 200
 
 

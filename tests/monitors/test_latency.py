@@ -185,7 +185,7 @@ def test_the_gate_shows_what_is_available_now_and_counters_stay() -> None:
     registry = CollectorRegistry()
     registry.register(request_metrics)
     request_metrics.observe(scored())
-    gate = {"model": "xgboost", "version": "3", "gate": "unverified"}
+    gate = {"model": "xgboost", "version": "3", "gate": "unverified", "decimals": "10"}
     assert registry.get_sample_value("samescore_servable_gate_info", gate) == 1
     available.clear()
     assert registry.get_sample_value("samescore_servable_gate_info", gate) is None

@@ -38,7 +38,7 @@ def test_a_name_has_the_prefix_and_the_suffix_of_its_kind(metric: Metric) -> Non
 
 @METRICS
 def test_labels_are_few_and_none_is_reserved(metric: Metric) -> None:
-    assert len(set(metric.labels)) == len(metric.labels) <= 3
+    assert len(set(metric.labels)) == len(metric.labels) <= 4
     assert not {"le", "quantile", "job", "instance"} & set(metric.labels)
 
 
