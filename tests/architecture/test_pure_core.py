@@ -16,8 +16,14 @@ ROOT = Path(__file__).parents[2]
 PURE_CORE = (
     "consistency/compare.py",
     "consistency/diagnose.py",
+    "consistency/gate.py",
+    "consistency/postprocess.py",
     "consistency/replay/core.py",
+    "consistency/replay/report.py",
+    "consistency/replay/stages.py",
+    "monitors/edges.py",
     "monitors/psi.py",
+    "monitors/reference.py",
     "serving/core/policy.py",
 )
 

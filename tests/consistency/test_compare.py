@@ -87,9 +87,7 @@ def test_any_nan_agrees_with_any_other() -> None:
         pytest.param(NAN, NAN, 1, id="C14 NaN equals NaN"),
     ],
 )
-def test_the_catalogues_controls_pass(
-    online: float, offline: float, identical: int
-) -> None:
+def test_the_catalogues_controls_pass(online: float, offline: float, identical: int) -> None:
     found = compare(np.array([online]), np.array([offline])).summary
     assert found.agrees
     assert found.rows_identical == identical
