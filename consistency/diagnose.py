@@ -91,8 +91,9 @@ def explain_feature(online: NDArray[np.float64], offline: NDArray[np.float64]) -
             return Finding(cause, f"the offline value {name} equals the online one, bit for bit")
     filled = np.unique(online[np.isnan(offline)])
     if rows and np.isnan(offline).all() and len(filled) == 1:
+        default = float(filled[0])
         return Finding(
-            Cause.MISSING_DEFAULT, f"online is {float(filled[0])!r} wherever the offline value is missing"
+            Cause.MISSING_DEFAULT, f"online is {default!r} wherever the offline value is missing"
         )
     return Finding(Cause.UNPROVEN, "no intervention on the stored value reproduces the online one")
 

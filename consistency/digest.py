@@ -12,7 +12,13 @@ import orjson
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 
-SOURCE_SUFFIXES: Final = (".py", ".pyi", ".json", ".csv", ".txt", ".toml")
+SOURCE_SUFFIXES: Final = frozenset(
+    {
+        *(".py", ".pyi", ".pyx", ".so", ".pyd"),
+        *(".json", ".jsonl", ".toml", ".yaml", ".yml", ".csv", ".tsv", ".txt"),
+        *(".npy", ".npz", ".parquet", ".arrow", ".pkl", ".joblib", ".bin", ".gz"),
+    }
+)
 """Files of a package that can change what its pipeline computes."""
 
 
@@ -55,7 +61,7 @@ def package_root(package: str) -> Path:
         ConfigError: no such package is installed, or the name is dotted.
     """
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or spec.origin is None:
+    if spec is None or spec.origin is None or not Path(spec.origin).exists():
         raise ConfigError(
             f"package {package!r} is not installed here; pip install the distribution that holds it"
         )

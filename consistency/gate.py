@@ -87,6 +87,8 @@ def run_gate(
     Raises:
         BackendError: the model cannot score at all.
     """
+    if not golden.rows:
+        return GateReport(decimals, ())
     top = max(1, min(max_batch, golden.rows))
     sizes = sorted({1, max(1, round(top**0.5)), top})
     tolerance = Tolerance(decimals)

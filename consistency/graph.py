@@ -216,6 +216,11 @@ class _BoundGraph:
             if slots is None:
                 self._keep(names, value, batch.rows, env, others)
             else:
+                if len(value) != batch.rows:  # numpy would repeat a single value for every row
+                    raise ConfigError(
+                        f"column {names[0]!r} has {len(value)} rows for {batch.rows} records; "
+                        f"return one value a record"
+                    )
                 numeric[:, slots] = value
                 if is_read:
                     _expose(names, numeric, slots, env)

@@ -188,6 +188,8 @@ def _timestamps(spec: Field, values: list[Any], _kinds: set[type]) -> Column:
 def parse_timestamp(text: str, *, row: int | None = None, field: str | None = None) -> int:
     """Return microseconds since the epoch (UTC) of an ISO 8601 text that carries an offset.
 
+    Digits beyond the microsecond are cut off.
+
     >>> parse_timestamp("2026-01-01T01:00:00+01:00") == parse_timestamp("2026-01-01T00:00:00Z")
     True
 

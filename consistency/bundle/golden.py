@@ -77,9 +77,9 @@ class GoldenSet:
             }
             texts = table.column("record").to_pylist()
             scores = np.array(table.column("score").to_pylist(), np.float64)
-        except (pa.ArrowInvalid, KeyError) as e:
+            records = None if texts and texts[0] is None else [orjson.loads(t) for t in texts]
+        except (pa.ArrowException, KeyError, OSError, ValueError) as e:
             raise BundleError(where, f"unusable golden set: {e}; bundle the model anew") from e
-        records = None if texts and texts[0] is None else [orjson.loads(t) for t in texts]
         return cls(records, feature_batch(schema, columns, {}), scores)
 
 

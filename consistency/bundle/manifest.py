@@ -180,6 +180,8 @@ _READERS: Final[dict[str, Callable[[Json], Json]]] = {
     "gate_decimals": lambda v: Tolerance(v).decimals,
     "postprocess": PostProcess.from_json,
     "loss_curve": tuple,
+    **dict.fromkeys(("snapshots", "files", "environment", "metrics"), dict),
+    **dict.fromkeys(("model_format", "state_digest", "model_digest", "created"), str),
 }
 
 _IDENTITY: Final = (

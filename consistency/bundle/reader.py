@@ -139,6 +139,7 @@ def import_pipeline(where: Path, ref: PipelineRef, trusted: Collection[str]) -> 
 
     Raises:
         ConfigError: the operator did not name its package, or the object is no pipeline.
+        BundleError: the reference names an object outside its package.
         DigestMismatchError: the installed package has other sources.
     """
     if ref.package not in trusted:
@@ -146,6 +147,8 @@ def import_pipeline(where: Path, ref: PipelineRef, trusted: Collection[str]) -> 
             f"bundle {where} wants the pipeline package {ref.package!r} imported, which is not "
             f"trusted; if you trust it, name it with --pipeline {ref.package}"
         )
+    if ref.object.partition(":")[0].partition(".")[0] != ref.package:
+        raise BundleError(where, f"its pipeline {ref.object!r} is not in package {ref.package!r}")
     got = digest_sources(ref.package)
     if got != ref.digest:
         raise DigestMismatchError(

@@ -41,6 +41,8 @@ class RequestLogReader:
 def _read_segment(path: Path) -> Iterator[LoggedRequest | Damage]:
     if not path.exists():  # sealed while we read the ones before it
         path = path.with_name(path.name.removesuffix(".open"))
+        if not path.exists():  # or removed, since nothing was in it
+            return
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):

@@ -67,15 +67,21 @@ def lock_segment(fd: int) -> bool:
 
 
 def seal_abandoned(folder: Path) -> Iterator[Sealed]:
-    """Seal every open segment whose writer is dead, and say what was cut."""
+    """Seal every open segment whose writer is dead, and say what was cut; remove empty ones."""
     for path in list_segments(folder):
         if not path.name.endswith(OPEN_SUFFIX):
             continue
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # the name is looked at again under the lock: another process may have sealed it
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # another process has sealed it
+        try:
+            # the name is looked at again under the lock, for the same reason
             if lock_segment(fd) and path.exists():
-                yield seal(path, fd)
+                if os.fstat(fd).st_size:
+                    yield seal(path, fd)
+                else:
+                    path.unlink()
         finally:
             os.close(fd)
 

@@ -79,7 +79,7 @@ class RequestLogWriter:
         try:
             settings.folder.mkdir(parents=True, exist_ok=True)
             self.recovered: tuple[Sealed, ...] = tuple(seal_abandoned(settings.folder))
-            self._total = sum(p.stat().st_size for p in settings.folder.iterdir() if p.is_file())
+            self._total = self._held_bytes()
             self._open()
         except OSError as e:
             raise LogError(f"log {settings.folder}: {e.strerror}; give a writable folder") from e
@@ -90,6 +90,8 @@ class RequestLogWriter:
         with self._lock:
             if self._fd < 0:
                 raise LogError(f"log {self._settings.folder}: closed")
+            if self._total + len(line) > self._settings.max_total_bytes:
+                self._total = self._held_bytes()  # segments may have been moved away
             if self._total + len(line) > self._settings.max_total_bytes:
                 raise LogError(
                     f"log {self._settings.folder} is full: {self._settings.max_total_bytes} bytes; "
@@ -104,6 +106,9 @@ class RequestLogWriter:
         with self._lock:
             if self._fd >= 0:
                 self._finish()
+
+    def _held_bytes(self) -> int:
+        return sum(map(_size_bytes, self._settings.folder.iterdir()))
 
     def _append(self, line: bytes) -> None:
         try:
@@ -131,10 +136,14 @@ class RequestLogWriter:
         self._open()
 
     def _open(self) -> None:
-        self._path = self._settings.folder / segment_name()
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-        self._fd, self._size = os.open(self._path, flags, 0o640), 0
-        lock_segment(self._fd)
+        while True:
+            self._path = self._settings.folder / segment_name()
+            self._fd, self._size = os.open(self._path, flags, 0o640), 0
+            # until it is locked, another process may take it for a dead writer's
+            if lock_segment(self._fd) and self._path.exists():
+                break
+            os.close(self._fd)
         fsync_folder(self._settings.folder)
 
     def _finish(self) -> None:
@@ -146,3 +155,10 @@ class RequestLogWriter:
         finally:
             os.close(self._fd)
             self._fd = -1
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # sealed or moved away since the folder was listed

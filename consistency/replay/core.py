@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from consistency.codecs import codec_named
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
+from consistency.log.columns import LoggedRows
 from consistency.log.entry import LoggedRequest
 from consistency.protocols import Damage, Decoded, LogItems
 from consistency.replay.report import ModelReport, ReplayReport
@@ -17,7 +18,7 @@ from consistency.replay.stages import ModelReplay
 from consistency.replay.target import ReplayTarget, Resolve
 from consistency.scored import Outcome
 
-CHUNK_ROWS: Final = 4096
+CHUNK_ROWS: Final = 2048
 """Rows that are recomputed at once: bounds the memory, and makes the pipeline columnar."""
 
 
@@ -68,18 +69,30 @@ class ReplaySettings:
     worst: int = 10
 
 
-_Key = tuple[tuple[str, int], str, tuple[tuple[str, str], ...], str]
+_Key: TypeAlias = tuple[str, int, str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(slots=True)
 class _Group:
-    """What is recomputed together: one servable, one set of snapshots, one kind of payload."""
+    """What is recomputed together: requests of one servable with one kind of payload."""
+
+    logged: LoggedRows
+    decoded: list[Decoded] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Servable:
+    """The offline side of one servable on one set of snapshots, and what waits for it."""
 
     target: ReplayTarget
     report: ModelReport
-    requests: list[LoggedRequest] = field(default_factory=list)
-    decoded: list[Decoded] = field(default_factory=list)
-    rows: int = 0
+    groups: dict[str, _Group] = field(default_factory=dict)
+
+    def group(self, kind: str) -> _Group:
+        found = self.groups.get(kind)
+        if found is None:
+            found = self.groups[kind] = _Group(LoggedRows(self.target.schema))
+        return found
 
 
 def replay(
@@ -111,29 +124,32 @@ class _Walk:
         self._resolve = resolve
         self._settings = settings
         # without a pipeline, what the pipeline refused cannot be refused again
-        full = settings.mode is not ReplayMode.FEATURES
-        self._refusals = ("payload", "features") if full else ("payload",)
-        self._groups: dict[_Key, _Group] = {}
-        self._models: dict[str, ModelReport] = {}
+        self._from_features = settings.mode is ReplayMode.FEATURES
+        self._refusals = ("payload",) if self._from_features else ("payload", "features")
+        self._servables: dict[_Key, _Servable] = {}
+        self._models: dict[tuple[str, int], ModelReport] = {}
         self._damage: list[Damage] = []
 
     def take(self, item: LoggedRequest | Damage) -> None:
         if isinstance(item, Damage):
             self._damage.append(item)
             return
-        report = self._report(item)
-        report.requests += 1
-        if item.outcome is Outcome.OK:
-            self._take_scored(item, report)
-        elif item.outcome is Outcome.DATA_ERROR and item.fields["refused_by"] in self._refusals:
-            self._take_refused(item, report)
+        fields = item.fields
+        servable = self._servable(fields)
+        servable.report.requests += 1
+        if fields["outcome"] == Outcome.OK:
+            self._take_scored(item, servable)
+        elif fields["outcome"] == Outcome.DATA_ERROR and fields["refused_by"] in self._refusals:
+            self._take_refused(item, servable)
         else:
-            by = item.fields["refused_by"] or item.outcome.value
-            report.not_replayable[by] = report.not_replayable.get(by, 0) + 1
+            by = fields["refused_by"] or fields["outcome"]
+            held = servable.report.not_replayable
+            held[by] = held.get(by, 0) + 1
 
     def finish(self) -> ReplayReport:
-        for group in self._groups.values():
-            self._flush(group)
+        for servable in self._servables.values():
+            for kind in servable.groups:
+                self._flush(servable, kind)
         for report in self._models.values():
             ModelReplay.settle(report)
         settings = self._settings
@@ -141,33 +157,38 @@ class _Walk:
             mode=settings.mode.value,
             batch=str(settings.batch),
             decimals=settings.tolerance.decimals,
-            models=dict(sorted(self._models.items())),
+            models={f"{name}/{v}": self._models[name, v] for name, v in sorted(self._models)},
             damage=tuple(self._damage),
         )
 
-    def _report(self, item: LoggedRequest) -> ModelReport:
-        name, version = item.model
-        return self._models.setdefault(f"{name}/{version}", ModelReport())
+    def _servable(self, fields: Mapping[str, Any]) -> _Servable:
+        model, snapshots = (fields["model"], fields["version"]), fields["snapshots"]
+        digest = fields["servable"]["bundle_digest"]
+        key = (*model, digest, tuple(snapshots.items()))
+        found = self._servables.get(key)
+        if found is None:
+            report = self._models.setdefault(model, ModelReport())
+            target = self._resolve(model, digest, snapshots)
+            found = self._servables[key] = _Servable(target, report)
+        return found
 
-    def _take_scored(self, item: LoggedRequest, report: ModelReport) -> None:
-        target = self._target(item)
-        mode = self._settings.mode
-        from_log = mode is ReplayMode.FEATURES and item.fields["features"] is not None
+    def _take_scored(self, item: LoggedRequest, servable: _Servable) -> None:
+        from_log = self._from_features and item.fields["features"] is not None
         try:
-            decoded = Decoded() if from_log else _decode(item, target)
+            decoded = Decoded() if from_log else _decode(item, servable.target)
         except DataError as e:
-            ModelReplay.refused_offline(report, item, e)
+            ModelReplay.refused_offline(servable.report, item.request_id, item.rows, e)
             return
-        group = self._group(item, decoded, target, report)
-        group.requests.append(item)
+        kind = _kind(decoded)
+        group = servable.group(kind)
+        group.logged.add(item)
         group.decoded.append(decoded)
-        group.rows += item.rows
-        if group.rows >= CHUNK_ROWS:
-            self._flush(group)
+        if group.logged.rows >= CHUNK_ROWS:
+            self._flush(servable, kind)
 
-    def _take_refused(self, item: LoggedRequest, report: ModelReport) -> None:
+    def _take_refused(self, item: LoggedRequest, servable: _Servable) -> None:
         """A request that was refused online must be refused offline, for the same reason."""
-        target = self._target(item)
+        target, report = servable.target, servable.report
         report.rejected += 1
         try:
             decoded = _decode(item, target)
@@ -176,30 +197,19 @@ class _Walk:
         except DataError as e:
             report.rejected_reproduced += str(e) == item.fields["message"]
 
-    def _target(self, item: LoggedRequest) -> ReplayTarget:
-        return self._resolve(item.model, item.servable["bundle_digest"], item.snapshots)
-
-    def _group(
-        self, item: LoggedRequest, decoded: Decoded, target: ReplayTarget, report: ModelReport
-    ) -> _Group:
-        snapshots = tuple(sorted(item.snapshots.items()))
-        key = (item.model, item.servable["bundle_digest"], snapshots, _kind(decoded))
-        if key not in self._groups:
-            self._groups[key] = _Group(target, report)
-        return self._groups[key]
-
-    def _flush(self, group: _Group) -> None:
-        if not group.requests:
+    def _flush(self, servable: _Servable, kind: str) -> None:
+        group = servable.groups[kind]
+        if not group.decoded:
             return
         settings = self._settings
-        part = ModelReplay(group.target, group.report, settings.tolerance, settings.worst)
+        part = ModelReplay(servable.target, servable.report, settings.tolerance, settings.worst)
         part.compare(
-            group.requests,
+            group.logged.part(),
             group.decoded,
             scoring=settings.mode is not ReplayMode.PIPELINE,
             batch_rows=settings.batch.rows,
         )
-        group.requests, group.decoded, group.rows = [], [], 0
+        servable.groups[kind] = _Group(LoggedRows(servable.target.schema))
 
 
 def _decode(item: LoggedRequest, target: ReplayTarget) -> Decoded:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
-from typing import Any
+from itertools import chain
 
 import numpy as np
 
@@ -13,11 +12,11 @@ from consistency.compare import Compared, Comparison, Tolerance, compare, joint
 from consistency.diagnose import Cause, Finding, explain_feature
 from consistency.errors import DataError, ReplayError
 from consistency.features import FeatureBatch, take_rows
-from consistency.log.columns import stack_features, stack_outputs, stack_scores
-from consistency.log.entry import LoggedRequest
+from consistency.log.columns import LoggedPart, Origin
 from consistency.opaque import read_answer
+from consistency.pipeline import BoundPipeline
 from consistency.protocols import Decoded
-from consistency.records import Column
+from consistency.records import Column, Record
 from consistency.replay.report import STAGE_ORDER, FeatureMismatch, ModelReport, StageDifference
 from consistency.replay.target import ReplayTarget
 from consistency.scored import Scores
@@ -41,7 +40,7 @@ class ModelReplay:
 
     def compare(
         self,
-        requests: Sequence[LoggedRequest],
+        logged: LoggedPart,
         decoded: Sequence[Decoded],
         *,
         scoring: bool,
@@ -50,39 +49,36 @@ class ModelReplay:
         """Recompute and compare.
 
         Args:
-            requests: scored requests of one servable, snapshots and payload kind.
+            logged: scored requests of one servable, one set of snapshots, one kind of payload.
             decoded: their payloads; all empty when the logged features are where to start.
             scoring: whether to go on to outputs and scores.
             batch_rows: rows a batch for the scorer, or None: request by request.
         """
         if decoded[0].opaque is not None:
-            self._compare_opaque(requests, decoded)
+            self._compare_opaque(logged, decoded)
             return
-        requests, offline = self._offline_features(requests, decoded)
+        logged, offline = self._offline_features(logged, decoded)
         if offline is None:
             return
         self.report.rows += offline.rows
-        origin = _Origin(requests)
         if decoded[0].records is not None or decoded[0].features is not None:
-            online = stack_features(requests, self.target.schema)
+            if logged.features is None:
+                raise ReplayError("the log holds no features of these requests")
             self._add("payload", _reproduced(offline.rows))
-            self._compare_features(online, offline, origin)
+            self._compare_features(logged.features, offline, logged.origin)
         if scoring:
-            self._compare_scores(requests, offline, batch_rows, origin)
+            self._compare_scores(logged, offline, batch_rows)
 
     @staticmethod
-    def refused_offline(report: ModelReport, request: LoggedRequest, error: DataError) -> None:
+    def refused_offline(report: ModelReport, request_id: str, rows: int, error: DataError) -> None:
         """Note a request that was scored online and is refused offline."""
-        rows = request.rows
         report.rows += rows
         part = Comparison(rows, decimals=(rows,) + (0,) * (len(Comparison().decimals) - 1))
         report.stages["payload"] = report.stages.get("payload", Comparison()) + part
         where = -1 if error.row is None else error.row
         name = error.field or "payload"
         report.worst.append(
-            StageDifference(
-                request.request_id, where, "payload", name, "scored", str(error), None, -1
-            )
+            StageDifference(request_id, where, "payload", name, "scored", str(error), None, -1)
         )
 
     @staticmethod
@@ -92,40 +88,39 @@ class ModelReplay:
         report.worst.sort(key=lambda d: (STAGE_ORDER.index(d.stage), -_size(d)))
 
     def _offline_features(
-        self, requests: Sequence[LoggedRequest], decoded: Sequence[Decoded]
-    ) -> tuple[Sequence[LoggedRequest], FeatureBatch | None]:
-        """Return the requests that can be recomputed, and their feature rows."""
+        self, logged: LoggedPart, decoded: Sequence[Decoded]
+    ) -> tuple[LoggedPart, FeatureBatch | None]:
+        """Return the part that can be recomputed, and its feature rows."""
         if decoded[0].features is not None:
-            parts = [d.features for d in decoded if d.features is not None]
-            return requests, _concatenate(parts)
+            return logged, _concatenate([d.features for d in decoded if d.features is not None])
         if decoded[0].records is None:
-            return requests, stack_features(requests, self.target.schema)
+            return logged, logged.features
         pipeline = self.target.pipeline
         if pipeline is None:
             raise ReplayError("the log holds raw records, but the bundle has no feature pipeline")
         records = [d.records or () for d in decoded]
         try:
-            return requests, pipeline(list(chain.from_iterable(records)))
+            return logged, pipeline(list(chain.from_iterable(records)))
         except DataError:
-            good = self._drop_refused(requests, records)
+            good = self._accepted(pipeline, logged.origin, records)
             kept = list(chain.from_iterable(records[i] for i in good))
-            return [requests[i] for i in good], pipeline(kept) if kept else None
+            return logged.only(good), pipeline(kept) if kept else None
 
-    def _drop_refused(
-        self, requests: Sequence[LoggedRequest], records: Sequence[Sequence[Any]]
+    def _accepted(
+        self, pipeline: BoundPipeline, origin: Origin, records: Sequence[Sequence[Record]]
     ) -> list[int]:
         """Return the indices of the requests that the pipeline accepts, one by one."""
         good = []
-        for i, (request, rows) in enumerate(zip(requests, records, strict=True)):
+        for i, rows in enumerate(records):
             try:
-                self.target.pipeline(rows)  # type: ignore[misc]  # None was refused by the caller
+                pipeline(rows)
                 good.append(i)
             except DataError as e:
-                self.refused_offline(self.report, request, e)
+                self.refused_offline(self.report, origin.request_ids[i], origin.sizes[i], e)
         return good
 
     def _compare_features(
-        self, online: FeatureBatch, offline: FeatureBatch, origin: _Origin
+        self, online: FeatureBatch, offline: FeatureBatch, origin: Origin
     ) -> None:
         names = self.target.schema.numeric_names
         compared = [(names, compare(online.numeric, offline.numeric, self.tolerance))]
@@ -156,27 +151,24 @@ class ModelReplay:
                 held.finding = Finding(Cause.UNPROVEN, "no single intervention explains every row")
 
     def _compare_scores(
-        self,
-        requests: Sequence[LoggedRequest],
-        features: FeatureBatch,
-        batch_rows: int | None,
-        origin: _Origin,
+        self, logged: LoggedPart, features: FeatureBatch, batch_rows: int | None
     ) -> None:
         scorer = self.target.scorer
         if scorer is None:
             raise ReplayError("the target has no scorer; replay with mode 'pipeline'")
         outputs: list[dict[str, Column]] = []
         scores: list[Scores] = []
-        for part in _slices(requests, batch_rows):
+        for part in logged.origin.slices(batch_rows):
             raw = scorer.score(take_rows(features, part))
             outputs.append({name: np.asarray(values) for name, values in raw.items()})
             scores.append(self.target.postprocess(raw))
         made = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
-        self._compare_outputs(stack_outputs(requests), made, origin)
-        self._compare_final(stack_scores(requests), np.concatenate(scores), origin)
+        self._compare_outputs(logged.outputs, made, logged.origin)
+        if logged.scores is not None:
+            self._compare_final(logged.scores, np.concatenate(scores), logged.origin)
 
     def _compare_outputs(
-        self, online: dict[str, Column], offline: dict[str, Column], origin: _Origin
+        self, online: dict[str, Column], offline: dict[str, Column], origin: Origin
     ) -> None:
         if online.keys() != offline.keys():
             raise ReplayError(f"online outputs are {sorted(online)}, offline {sorted(offline)}")
@@ -185,28 +177,31 @@ class ModelReplay:
         for name, part in parts.items():
             self._note("outputs", (name,) * part.agreeing.shape[1], part, origin)
 
-    def _compare_final(self, online: Scores, offline: Scores, origin: _Origin) -> None:
+    def _compare_final(self, online: Scores, offline: Scores, origin: Origin) -> None:
         part = compare(online, offline, self.tolerance)
         self._add("scores", part.summary)
         self._note("scores", ("score",) * part.agreeing.shape[1], part, origin)
 
-    def _compare_opaque(
-        self, requests: Sequence[LoggedRequest], decoded: Sequence[Decoded]
-    ) -> None:
+    def _compare_opaque(self, logged: LoggedPart, decoded: Sequence[Decoded]) -> None:
         if self.target.opaque is None:
             raise ReplayError("the log holds opaque requests; name the service that answered them")
-        for request, payload in zip(requests, decoded, strict=True):
-            _, outputs, scores = read_answer(self.target.opaque.process(payload.opaque))
-            origin = _Origin([request])
-            self.report.rows += request.rows
-            self._compare_outputs(stack_outputs([request]), outputs, origin)
-            if scores is not None:
-                self._compare_final(stack_scores([request]), scores, origin)
+        answers = [read_answer(self.target.opaque.process(d.opaque)) for d in decoded]
+        if [rows for rows, _, _ in answers] != list(logged.origin.sizes):
+            raise ReplayError("the service answers with another number of rows than it did online")
+        self.report.rows += sum(logged.origin.sizes)
+        names = answers[0][1]
+        made = {
+            name: np.concatenate([outputs[name] for _, outputs, _ in answers]) for name in names
+        }
+        self._compare_outputs(logged.outputs, made, logged.origin)
+        scores = [s for _, _, s in answers if s is not None]
+        if logged.scores is not None and len(scores) == len(answers):
+            self._compare_final(logged.scores, np.concatenate(scores), logged.origin)
 
     def _add(self, stage: str, part: Comparison) -> None:
         self.report.stages[stage] = self.report.stages.get(stage, Comparison()) + part
 
-    def _note(self, stage: str, names: tuple[str, ...], part: Compared, origin: _Origin) -> None:
+    def _note(self, stage: str, names: tuple[str, ...], part: Compared, origin: Origin) -> None:
         """Keep the worst differences of a stage."""
         found = [
             StageDifference(
@@ -220,19 +215,6 @@ class ModelReplay:
         self.report.worst = rest + sorted(held + found, key=_size, reverse=True)[: self.worst]
 
 
-class _Origin:
-    """Which request, and which row of it, a position in a part of the log is."""
-
-    def __init__(self, requests: Sequence[LoggedRequest]) -> None:
-        self._requests = requests
-        self._ends = list(accumulate(r.rows for r in requests))
-
-    def of(self, position: int) -> tuple[str, int]:
-        index = int(np.searchsorted(self._ends, position, side="right"))
-        start = self._ends[index] - self._requests[index].rows
-        return self._requests[index].request_id, position - start
-
-
 def _size(difference: StageDifference) -> float:
     return np.inf if difference.abs_diff is None else difference.abs_diff
 
@@ -244,11 +226,3 @@ def _reproduced(rows: int) -> Comparison:
 def _concatenate(parts: Sequence[FeatureBatch]) -> FeatureBatch:
     numeric = np.asfortranarray(np.concatenate([p.numeric for p in parts]))
     return FeatureBatch(parts[0].schema, len(numeric), numeric)
-
-
-def _slices(requests: Sequence[LoggedRequest], rows: int | None) -> list[slice]:
-    """Return how rows are batched: `rows` at a time, or request by request."""
-    ends = list(accumulate(r.rows for r in requests))
-    if rows is None:
-        return [slice(end - r.rows, end) for end, r in zip(ends, requests, strict=True)]
-    return [slice(i, min(i + rows, ends[-1])) for i in range(0, ends[-1], rows)]

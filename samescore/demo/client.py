@@ -38,7 +38,7 @@ class Tally:
 
     Attributes:
         sent: requests that were written as a whole.
-        rows: records in them.
+        rows: records that were answered with a score.
         by_status: answers in the face's envelope, by HTTP status.
         unexpected: answers that are not what the plan expects: 400 for a spoilt request, else 200.
         failures: what broke.
@@ -68,6 +68,7 @@ class Tally:
             self.failures.append(f"answer {answer.status} has no envelope: {answer.body[:200]!r}")
             return
         self.by_status[answer.status] += 1
+        self.rows += len(scores)
         wanted, rows = (400, 0) if planned.flaw else (200, len(planned.flights))
         if not good or answer.status != wanted or len(scores) != rows:
             text = f"{planned.flaw or planned.phase}: {answer.status} {envelope['message']}"
@@ -128,7 +129,6 @@ class Courier:
             start = perf_counter_ns()
             self._connection.post(f"/predict/{job.model}/1", job.body)
             self.tally.sent += 1
-            self.tally.rows += len(job.planned.flights)
             answer = self._connection.answer()
             taken = perf_counter_ns() - start
         except (OSError, WireError) as e:

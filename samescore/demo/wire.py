@@ -88,9 +88,9 @@ class Connection:
 
 
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
-    """Return the status and the header fields, names in lower case.
+    r"""Return the status and the header fields, names in lower case.
 
-    >>> parse_head(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2")
+    >>> parse_head(b"HTTP/1.1 200 OK\r\nContent-Length: 2")
     (200, {'content-length': '2'})
     """
     first, *lines = head.decode("latin-1").split("\r\n")

@@ -104,7 +104,7 @@ def test_a_finding_goes_to_json_with_its_label() -> None:
     assert Finding(Cause.UNPROVEN, "").to_json()["proven"] is False
 
 
-# ------------------------------------------------------------------------------------------- batch
+# -------------------------------------------------------------------------------------------- batch
 
 
 def rows_differing(differing: int, rows: int = 10) -> Comparison:

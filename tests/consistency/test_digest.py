@@ -93,6 +93,7 @@ def test_equal_sources_have_equal_digests_wherever_they_are(site: Path) -> None:
         ("sub/map.json", "{ }"),
         ("new.py", ""),
         ("rates.csv", "a,b"),
+        ("sub/native.so", "compiled"),
     ],
 )
 def test_a_change_in_a_source_or_its_data_shows(site: Path, relative: str, text: str) -> None:

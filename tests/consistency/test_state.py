@@ -42,7 +42,7 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, float) and isinstance(b, float):
-        return np.float64(a).tobytes() == np.float64(b).tobytes() or (a != a and b != b)
+        return repr(a) == repr(b)
     return type(a) is type(b) and a == b
 
 
@@ -112,7 +112,11 @@ def test_the_state_does_not_change_with_what_it_was_made_of() -> None:
 def test_the_digest_is_that_of_the_content() -> None:
     one = FittedState({"a": 1, "b": [1.5]})
     assert FittedState({"b": [1.5], "a": 1}).digest == one.digest
-    different = [{"a": 1, "b": [1.5000000000000002]}, {"a": 1.0, "b": [1.5]}, {"a": 1}]
+    different: list[dict[str, Any]] = [
+        {"a": 1, "b": [1.5000000000000002]},
+        {"a": 1.0, "b": [1.5]},
+        {"a": 1},
+    ]
     assert len({one.digest, *(FittedState(d).digest for d in different)}) == 4
 
 
@@ -150,11 +154,15 @@ def test_what_cannot_be_stored_exactly_is_refused_by_its_place(value: object, sa
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[1]", b"3", b'{"v":{"$float":"one"}}', b'{"v":{"$array":"AA","dtype":"<f8"}}']
-    + [b'{"v":{"$array":"AAAA","dtype":"<f8","shape":[1]}}'],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"3",
+        b'{"v":{"$float":"one"}}',
+        b'{"v":{"$array":"AAAA","dtype":"<f8","shape":[1]}}',
+    ],
 )
 def test_damaged_bytes_are_an_error(data: bytes) -> None:
-    if data.endswith(b'"<f8"}}'):
-        pytest.skip("without a shape it is a plain dict, which `_encode` refuses below")
     with pytest.raises(ConfigError, match="not a fitted state"):
         FittedState.from_bytes(data)

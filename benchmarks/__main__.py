@@ -1,0 +1,82 @@
+"""`python -m benchmarks`: measure, print the table, write `results.json`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from benchmarks import imports, logged, pipelines, serving
+from benchmarks.budgets import MEASURED
+from benchmarks.results import Result, write_results
+from benchmarks.table import NOTES, machine, table, verdict
+from benchmarks.workload import QUICK, ROOT, Effort, Workload, prepare
+from consistency.errors import SamescoreError
+
+OUT: Final = ROOT / "build" / "bench"
+
+Measure = Callable[[Workload], Iterator[Result]]
+
+# What a name begins with, and what measures it.
+_GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
+    (tuple(f"serving.single_p99_ms.{m}" for m in serving.OTHER_MODELS), serving.measure_others),
+    (("serving.",), serving.measure_xgboost),
+    (("log.", "replay."), logged.measure),
+    (("pipeline.",), pipelines.measure),
+    (("import.",), imports.measure),
+)
+
+
+def main() -> None:
+    """Read the command line, measure, report; a missed budget is no error."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, under a minute")
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="a name, or how names begin; repeatable"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of models and results")
+    options = parser.parse_args()
+    names = [n for n in MEASURED if not options.only or n.startswith(tuple(options.only))]
+    if not names:
+        parser.error(f"--only {options.only}: no such name; there are {', '.join(MEASURED)}")
+    # Threads that spin while they wait take a core from whoever is measured.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        results = run(options.out, QUICK if options.quick else Effort(), names)
+    except SamescoreError as error:
+        sys.exit(f"error: {error}")
+    path = options.out / "results.json"
+    write_results(path, results)
+    _report(results, path)
+
+
+def run(out: Path, effort: Effort, names: Sequence[str]) -> list[Result]:
+    """Measure the named values and return them in the order of `MEASURED`.
+
+    Raises:
+        SamescoreError: something that is measured does not work.
+    """
+    workload = prepare(out, effort)
+    found: dict[str, Result] = {}
+    for measure in dict.fromkeys(_group_of(name) for name in names):
+        found.update((result.name, result) for result in measure(workload))
+    shutil.rmtree(workload.scratch)
+    return [found[name] for name in names]
+
+
+def _group_of(name: str) -> Measure:
+    return next(measure for begins, measure in _GROUPS if name.startswith(begins))
+
+
+def _report(results: Sequence[Result], path: Path) -> None:
+    print(f"\n{machine()}\n\n{table(results)}\n\n{verdict(results)}")
+    print("\n".join(f"* {note}" for note in NOTES))
+    print(f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Every name that is measured, its unit, and its budget (design, section 6)."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from benchmarks.results import Budget, Result, Sense
+
+_P99: Final = Budget(Sense.BELOW, 20)
+
+MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
+    {
+        "serving.added_p50_us": ("µs", Budget(Sense.AT_MOST, 80)),
+        "serving.added_p50_same_call_us": ("µs", None),
+        "serving.vs_bare_c1": ("×", None),
+        "serving.vs_bare_c16": ("×", None),
+        "serving.single_p99_ms": ("ms", _P99),
+        "serving.single_p99_ms.lightgbm": ("ms", _P99),
+        "serving.single_p99_ms.keras_float64": ("ms", _P99),
+        "log.write_p99_us": ("µs", Budget(Sense.AT_MOST, 15)),
+        "log.write_p50_us": ("µs", None),
+        "replay.overhead_us_per_row": ("µs", Budget(Sense.AT_MOST, 10)),
+        "pipeline.one_record_us": ("µs", None),
+        "pipeline.million_rows_s": ("s", None),
+        "import.consistency_s": ("s", Budget(Sense.BELOW, 0.3)),
+    }
+)
+"""Name to unit and budget, in the order in which they are shown."""
+
+
+def measured(
+    name: str, rounds: Sequence[float], *, peer: str | None = None, ratio: float | None = None
+) -> Result:
+    """Return the median over rounds as the result of that name, with its spread.
+
+    Args:
+        name: one of `MEASURED`.
+        rounds: one value a round, in the unit of the name.
+        peer: what was measured beside it.
+        ratio: ours over the peer's.
+
+    >>> measured("log.write_p50_us", [3.0, 5.0, 4.0]).value
+    4.0
+    """
+    unit, budget = MEASURED[name]
+    spread = (min(rounds), max(rounds))
+    return Result(name, statistics.median(rounds), unit, budget, peer, ratio, spread)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that at least `share` of the values do not exceed.
+
+    >>> quantile([4, 1, 3, 2], 0.5), quantile(range(1, 101), 0.99)
+    (2, 99)
+    """
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
