@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def main() -> None:
         parser.error(f"--only {options.only}: no such name; there are {', '.join(MEASURED)}")
     # Threads that spin while they wait take a core from whoever is measured.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Ends as an exception, so that every process that was started is stopped.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         results = run(options.out, QUICK if options.quick else Effort(), names)
     except SamescoreError as error:

@@ -51,7 +51,7 @@ class Client:
         self._socket.sendall(request)
         answer = self._socket.recv(_READ)
         while not _whole(answer):
-            answer += self._socket.recv(_READ)
+            answer += _rest(self._socket.recv(_READ))
         return answer.partition(_HEAD_END)[2]
 
     def block(self, requests: Sequence[bytes]) -> list[int]:
@@ -72,7 +72,7 @@ class Client:
                 answer = receive(_READ)
                 end = now()
                 while not _whole(answer):  # it came in pieces
-                    answer += receive(_READ)
+                    answer += _rest(receive(_READ))
                     end = now()
                 taken.append(end - start)
         return taken
@@ -118,7 +118,7 @@ class Crowd:
                 raise BenchmarkError(f"no answer within {_TIMEOUT_SECONDS:.0f} s")
             for number, _ in ready:
                 one = self._sockets[number]
-                answer = parts[number] + one.recv(_READ)
+                answer = parts[number] + _rest(one.recv(_READ))
                 if not _whole(answer):
                     parts[number] = answer
                     continue
@@ -141,9 +141,9 @@ def _whole(answer: bytes) -> bool:
     """Tell whether an answer has all its bytes.
 
     Raises:
-        BenchmarkError: it is not 200, or the server went away.
+        BenchmarkError: it is not 200, or nothing at all.
     """
-    if not answer.startswith(_OK):
+    if not answer or not _OK.startswith(answer[: len(_OK)]):
         raise BenchmarkError(f"the server answered {answer[:300]!r}")
     head = answer.find(_HEAD_END)
     if head < 0:
@@ -151,6 +151,12 @@ def _whole(answer: bytes) -> bool:
     at = answer.find(b"content-length: ", 0, head)
     end = answer.find(b"\r\n", at)
     return at >= 0 and len(answer) - head - len(_HEAD_END) >= int(answer[at + 16 : end])
+
+
+def _rest(part: bytes) -> bytes:
+    if not part:
+        raise BenchmarkError("the server closed the connection before its answer was whole")
+    return part
 
 
 @contextmanager

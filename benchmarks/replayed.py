@@ -1,6 +1,6 @@
 """A replay with clocks around the pipeline and the scorer, in a process of its own.
 
-A child of `logged.py`; by hand, for a profiler: `python -m benchmarks.replayed MODELS LOG --rounds 1`.
+A child of `logged.py`. By hand, for a profiler: `python -m benchmarks.replayed MODELS LOG`.
 """
 
 from __future__ import annotations

@@ -211,7 +211,10 @@ def _compare_numbers(online: Column, offline: Column, tolerance: Tolerance) -> C
     diffs = np.where(finite, diffs, np.where(identical, 0.0, np.nan))
     agreeing = identical | (finite & (diffs <= tolerance.limit))
     ulps = int(ulp_distance(a[finite], b[finite]).max(initial=0))
-    return Compared(_summary(identical, agreeing, diffs, ulps), identical, agreeing, diffs, a, b)
+    if same_int is None:
+        online, offline = a, b  # shown as compared; float64 would hide a large integer's low digits
+    summary = _summary(identical, agreeing, diffs, ulps)
+    return Compared(summary, identical, agreeing, diffs, online, offline)
 
 
 def _compare_objects(online: Column, offline: Column) -> Compared:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from consistency.errors import ConfigError
+from consistency.errors import ConfigError, DataError
 from consistency.features import FeatureBatch, declared_column, feature_batch
 from consistency.records import Column, Record, read_records
 from consistency.schema import FeatureSchema, RecordSchema
@@ -85,6 +85,19 @@ class FeaturePipeline(Protocol):
             ConfigError: state or a lookup is missing.
         """
         ...
+
+
+def make_features(pipeline: BoundPipeline | None, records: Sequence[Record]) -> FeatureBatch:
+    """Return the feature rows of raw records, online and in a replay alike.
+
+    Raises:
+        DataError: an unusable record, or the model has no pipeline to send records through.
+    """
+    if pipeline is None:
+        raise DataError(
+            "this model has no feature pipeline; send type libsvm or dense", field="type"
+        )
+    return pipeline(records)
 
 
 @dataclass(frozen=True, slots=True)

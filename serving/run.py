@@ -14,6 +14,7 @@ from consistency.errors import BackendError, DataError, LimitError
 from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.opaque import read_answer
+from consistency.pipeline import make_features
 from consistency.protocols import Decoded, Guard
 from consistency.scored import (
     Outcome,
@@ -115,12 +116,8 @@ class RequestRun:
         self.stage = "features"
         if self.decoded.records is None:
             self.features = self.decoded.features
-        elif servable.pipeline is None:
-            raise DataError(
-                "this model has no feature pipeline; send type libsvm or dense", field="type"
-            )
         else:
-            self.features = servable.pipeline(self.decoded.records)
+            self.features = make_features(servable.pipeline, self.decoded.records)
         self.marks.append(perf_counter_ns())
 
     async def _score(self, servable: Servable) -> None:

@@ -100,8 +100,13 @@ class _Values:
         self.rows.extend(values)
 
     def array(self, dtype: str) -> Column:
-        out = np.array(self.rows, np.dtype(dtype))
-        width = out[0].size if len(out) else 0
+        return self._marked(np.array(self.rows, np.dtype(dtype)))
+
+    def feature(self, kind: FeatureType) -> Column:
+        return self._marked(column_of(self.rows, kind))
+
+    def _marked(self, out: Column) -> Column:
+        width = out.size // max(1, len(out))
         for start, index, sign in self.infinities:
             out.flat[start * width + index] = sign * _INF
         return out
@@ -125,7 +130,7 @@ class LoggedRows:
         self._sizes: list[int] = []
         self._featured = 0
         self._numeric: list[float | None] = []  # row after row
-        self._other_values: dict[str, list[Any]] = {n: [] for n in self._others}
+        self._other_values = {n: _Values() for n in self._others}
         self._infinities: list[tuple[int, int, int]] = []  # row, column, sign
         self._outputs: dict[str, _Values] = {}
         self._output_types: dict[str, str] = {}
@@ -181,11 +186,13 @@ class LoggedRows:
             self._numeric += [column[0] for column in columns]
         else:
             self._numeric.extend(chain.from_iterable(zip(*columns, strict=True)))
-        for name in self._others:
-            self._other_values[name].extend(held[name])
-        for name, marks in request.fields.get("feature_inf", {}).items():
+        infinities = request.fields.get("feature_inf", {})
+        for name, values in self._other_values.items():
+            values.add(held[name], infinities.get(name))
+        for name, marks in infinities.items():
             column = self._names.index(name)
-            self._infinities.extend((self.rows + row, column, sign) for row, sign in marks)
+            if column < self._width:
+                self._infinities.extend((self.rows + row, column, sign) for row, sign in marks)
 
     def _in_order(self, request: LoggedRequest, held: dict[str, list[Any]]) -> dict[str, list[Any]]:
         odd = held.keys() ^ set(self._names)
@@ -202,5 +209,5 @@ class LoggedRows:
         numeric = np.array(self._numeric, np.float64).reshape(self.rows, self._width)
         for row, column, sign in self._infinities:
             numeric[row, column] = sign * _INF
-        others = {n: column_of(v, self._others[n]) for n, v in self._other_values.items()}
+        others = {n: v.feature(self._others[n]) for n, v in self._other_values.items()}
         return FeatureBatch(self._schema, self.rows, np.asfortranarray(numeric), others)

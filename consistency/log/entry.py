@@ -225,6 +225,9 @@ def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
     if _holds_infinity(batch.numeric):
         pairs = zip(names, batch.numeric.T, strict=True)
         entry["feature_inf"] = {n: m for n, c in pairs if (m := _infinities(c))}
+    for name, values in batch.others.items():
+        if marks := _infinities(values):
+            entry.setdefault("feature_inf", {})[name] = marks
     if batch.status:
         entry["feature_status"] = {n: codes.tolist() for n, codes in batch.status.items()}
 
@@ -266,10 +269,11 @@ def _features_from(entry: Mapping[str, Any]) -> FeatureBatch | None:
     numeric = np.empty((entry["rows"], len(names)), order="F")
     for j, name in enumerate(names):
         numeric[:, j] = held[name]
-    for name, marks in entry.get("feature_inf", {}).items():
-        for row, sign in marks:
-            numeric[row, names.index(name)] = sign * np.inf
     others = {n: column_of(held[n], FeatureType(t)) for n, t in types.items()}
+    for name, marks in entry.get("feature_inf", {}).items():
+        column = others[name] if name in others else numeric[:, names.index(name)]
+        for index, sign in marks:
+            column.flat[index] = sign * np.inf
     status = {n: np.array(c, np.uint8) for n, c in entry.get("feature_status", {}).items()}
     return FeatureBatch(schema, entry["rows"], numeric, others, status, entry["snapshots"])
 

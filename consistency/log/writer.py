@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from consistency.log.segments import (
     segment_name,
 )
 from consistency.scored import ScoredRequest
+
+logger = logging.getLogger(__name__)
 
 MIB: Final = 1 << 20
 
@@ -76,6 +79,7 @@ class RequestLogWriter:
         self._lock = threading.Lock()
         self._fd = -1
         self._size = 0
+        self._closed = False
         try:
             settings.folder.mkdir(parents=True, exist_ok=True)
             self.recovered: tuple[Sealed, ...] = tuple(seal_abandoned(settings.folder))
@@ -88,8 +92,7 @@ class RequestLogWriter:
         """Write a request's line; see `LogWriter.write`."""
         line = encode_line(request)
         with self._lock:
-            if self._fd < 0:
-                raise LogError(f"log {self._settings.folder}: closed")
+            self._ensure_open()
             if self._total + len(line) > self._settings.max_total_bytes:
                 self._total = self._held_bytes()  # segments may have been moved away
             if self._total + len(line) > self._settings.max_total_bytes:
@@ -104,8 +107,20 @@ class RequestLogWriter:
     def close(self) -> None:
         """Seal the open segment; later writes fail. An empty one is removed."""
         with self._lock:
+            self._closed = True
             if self._fd >= 0:
                 self._finish()
+
+    def _ensure_open(self) -> None:
+        """Open a segment if the last rotation could not."""
+        if self._closed:
+            raise LogError(f"log {self._settings.folder}: closed")
+        if self._fd < 0:
+            try:
+                self._open()
+            except OSError as e:
+                folder = self._settings.folder
+                raise LogError(f"log {folder}: {e.strerror}; free space or mend it") from e
 
     def _held_bytes(self) -> int:
         return sum(map(_size_bytes, self._settings.folder.iterdir()))
@@ -132,8 +147,15 @@ class RequestLogWriter:
         return ""
 
     def _rotate(self) -> None:
-        self._finish()
-        self._open()
+        """Begin a new segment. The line at hand is written: what fails here is the next one's.
+
+        A segment that could not be sealed is sealed by the next writer that starts.
+        """
+        try:
+            self._finish()
+            self._open()
+        except OSError as e:
+            logger.warning("log %s: cannot rotate: %s", self._settings.folder, e)
 
     def _open(self) -> None:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC

@@ -12,6 +12,7 @@ from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
 from consistency.log.columns import LoggedRows
 from consistency.log.entry import LoggedRequest
+from consistency.pipeline import make_features
 from consistency.protocols import Damage, Decoded, LogItems
 from consistency.replay.report import ModelReport, ReplayReport
 from consistency.replay.stages import ModelReplay
@@ -179,7 +180,7 @@ class _Walk:
         except DataError as e:
             ModelReplay.refused_offline(servable.report, item.request_id, item.rows, e)
             return
-        kind = _kind(decoded)
+        kind = _kind(item, decoded)
         group = servable.group(kind)
         group.logged.add(item)
         group.decoded.append(decoded)
@@ -192,8 +193,8 @@ class _Walk:
         report.rejected += 1
         try:
             decoded = _decode(item, target)
-            if decoded.records is not None and target.pipeline is not None:
-                target.pipeline(decoded.records)
+            if decoded.records is not None:
+                make_features(target.pipeline, decoded.records)
         except DataError as e:
             report.rejected_reproduced += str(e) == item.fields["message"]
 
@@ -217,9 +218,12 @@ def _decode(item: LoggedRequest, target: ReplayTarget) -> Decoded:
     return codec_named(payload.codec).decode(payload, target.schema)
 
 
-def _kind(decoded: Decoded) -> str:
+def _kind(item: LoggedRequest, decoded: Decoded) -> str:
     if decoded.records is not None:
         return "records"
     if decoded.features is not None:
         return "features"
-    return "logged" if decoded.opaque is None else "opaque"
+    if decoded.opaque is None:
+        return "logged"
+    # a service may answer one request with scores and the next one with a text
+    return "opaque " + ",".join(item.fields["outputs"] or ())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from consistency.compare import Compared, Comparison, Tolerance, compare, joint
+from consistency.compare import EXACT_DECIMALS, Compared, Comparison, Tolerance, compare, joint
 from consistency.diagnose import Cause, Finding, explain_feature
 from consistency.errors import DataError, ReplayError
 from consistency.features import FeatureBatch, take_rows
@@ -73,7 +74,7 @@ class ModelReplay:
     def refused_offline(report: ModelReport, request_id: str, rows: int, error: DataError) -> None:
         """Note a request that was scored online and is refused offline."""
         report.rows += rows
-        part = Comparison(rows, decimals=(rows,) + (0,) * (len(Comparison().decimals) - 1))
+        part = Comparison(rows, decimals=(rows,) + (0,) * EXACT_DECIMALS)
         report.stages["payload"] = report.stages.get("payload", Comparison()) + part
         where = -1 if error.row is None else error.row
         name = error.field or "payload"
@@ -186,17 +187,30 @@ class ModelReplay:
         if self.target.opaque is None:
             raise ReplayError("the log holds opaque requests; name the service that answered them")
         answers = [read_answer(self.target.opaque.process(d.opaque)) for d in decoded]
-        if [rows for rows, _, _ in answers] != list(logged.origin.sizes):
-            raise ReplayError("the service answers with another number of rows than it did online")
-        self.report.rows += sum(logged.origin.sizes)
-        names = answers[0][1]
-        made = {
-            name: np.concatenate([outputs[name] for _, outputs, _ in answers]) for name in names
-        }
-        self._compare_outputs(logged.outputs, made, logged.origin)
-        scores = [s for _, _, s in answers if s is not None]
-        if logged.scores is not None and len(scores) == len(answers):
-            self._compare_final(logged.scores, np.concatenate(scores), logged.origin)
+        sizes, names = logged.origin.sizes, logged.outputs.keys()
+        self.report.rows += sum(sizes)
+        alike = [i for i, a in enumerate(answers) if a[0] == sizes[i] and a[1].keys() == names]
+        for i in sorted(set(range(len(answers))) - set(alike)):
+            self._other_kind(logged.origin.request_ids[i], sizes[i], names, answers[i][1])
+        if not alike:
+            return
+        part, kept = logged.only(alike), [answers[i] for i in alike]
+        made = {name: np.concatenate([a[1][name] for a in kept]) for name in names}
+        self._compare_outputs(part.outputs, made, part.origin)
+        scores = [a[2] for a in kept if a[2] is not None]
+        if part.scores is not None and scores:
+            self._compare_final(part.scores, np.concatenate(scores), part.origin)
+
+    def _other_kind(
+        self, request_id: str, rows: int, online: Iterable[str], offline: dict[str, Column]
+    ) -> None:
+        """Note an opaque answer that cannot even be laid beside the logged one."""
+        shown = ", ".join(f"{name}: {len(values)} rows" for name, values in offline.items())
+        self._add("outputs", Comparison(rows, decimals=(rows,) + (0,) * EXACT_DECIMALS))
+        was = ", ".join(f"{name}: {rows} rows" for name in online)
+        self.report.worst.append(
+            StageDifference(request_id, 0, "outputs", "answer", was, shown, None, -1)
+        )
 
     def _add(self, stage: str, part: Comparison) -> None:
         self.report.stages[stage] = self.report.stages.get(stage, Comparison()) + part
@@ -212,7 +226,17 @@ class ModelReplay:
         ]  # fmt: skip
         held = [d for d in self.report.worst if d.stage == stage]
         rest = [d for d in self.report.worst if d.stage != stage]
-        self.report.worst = rest + sorted(held + found, key=_size, reverse=True)[: self.worst]
+        self.report.worst = rest + _worst_of_each(held + found)[: self.worst]
+
+
+def _worst_of_each(found: Sequence[StageDifference]) -> list[StageDifference]:
+    """Order differences so that each name's largest comes before any name's second."""
+    ranked: list[tuple[int, StageDifference]] = []
+    seen: Counter[str] = Counter()
+    for difference in sorted(found, key=_size, reverse=True):
+        ranked.append((seen[difference.name], difference))
+        seen[difference.name] += 1
+    return [d for _, d in sorted(ranked, key=lambda r: r[0])]
 
 
 def _size(difference: StageDifference) -> float:
@@ -220,7 +244,7 @@ def _size(difference: StageDifference) -> float:
 
 
 def _reproduced(rows: int) -> Comparison:
-    return Comparison(rows, rows, rows, decimals=(0,) * 17 + (rows,))
+    return Comparison(rows, rows, rows, decimals=(0,) * EXACT_DECIMALS + (rows,))
 
 
 def _concatenate(parts: Sequence[FeatureBatch]) -> FeatureBatch:

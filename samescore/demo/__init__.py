@@ -1,6 +1,7 @@
 """`samescore demo`: the whole path on real flights, each act in a process of its own.
 
-`run.py` is the programme. `training.py`, `serving.py`, `client.py` (with `traffic.py` and `wire.py`),
-`replays.py` and `fault.py` (with `faulty.py`) are its acts; `figures.py` reads the log; `verdict.py`
-decides on what `summary.py` puts together; `report.py`, `plots*.py` and `closing.py` show it.
+`run.py` is the programme. `training.py`, `serving.py`, `client.py` (with `traffic.py` and
+`wire.py`), `replays.py` and `fault.py` (with `faulty.py`) are its acts; `figures.py` reads the log;
+`verdict.py` decides on what `summary.py` puts together; `report.py`, the plots and `closing.py`
+show it.
 """

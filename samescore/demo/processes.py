@@ -113,7 +113,7 @@ def read_object(what: str, process: subprocess.Popen[bytes], said: Path) -> dict
     """Return the JSON object that a process prints first, over one or more lines.
 
     Raises:
-        DemoError: it ended without, or took too long.
+        DemoError: it ended without, or took longer than `READY_SECONDS` and was killed.
     """
     assert process.stdout is not None
     timer = Timer(READY_SECONDS, process.kill)
@@ -127,7 +127,7 @@ def read_object(what: str, process: subprocess.Popen[bytes], said: Path) -> dict
                 return found
     finally:
         timer.cancel()
-    raise failed(f"{what} was not ready within {READY_SECONDS:.0f} s", process.wait(), said)
+    raise failed(f"{what}, before it was ready,", process.wait(), said)
 
 
 def finish(what: str, process: subprocess.Popen[bytes], said: Path) -> None:

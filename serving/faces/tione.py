@@ -133,17 +133,20 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         ClientGoneError: the client went away.
     """
     parts: list[bytes] = []
-    size = _declared_length(scope)
+    got, declared = 0, _declared_length(scope)
+    more = True
     while True:
-        if size > limit:
+        if max(got, declared) > limit:
+            size = max(got, declared)
             raise LimitError("request body in bytes", got=size, limit=limit, remedy="send less")
+        if not more:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError("the client went away before its body was complete")
         parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        size = max(size, sum(map(len, parts)))
+        got += len(parts[-1])
+        more = message.get("more_body", False)
 
 
 def _declared_length(scope: Scope) -> int:

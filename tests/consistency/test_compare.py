@@ -190,7 +190,6 @@ def test_integers_agree_only_when_equal_also_beyond_2_to_the_53(
     assert not agree(1.0, 2.0, 0)
 
 
-@pytest.mark.xfail(reason="worst() shows integers beyond 2**53 as the float64 they round to")
 def test_a_differing_integer_is_shown_with_all_its_digits() -> None:
     (difference,) = compare(np.array([2**53 + 1]), np.array([2**53])).worst(1)
     assert (difference.online, difference.offline) == (2**53 + 1, 2**53)

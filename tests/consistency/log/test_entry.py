@@ -107,7 +107,6 @@ def test_features_come_back_bit_for_bit(batch: FeatureBatch) -> None:
     assert found.snapshots == batch.snapshots
 
 
-@pytest.mark.xfail(reason="only float64 features have their infinities marked in the line")
 def test_an_infinity_of_a_float32_feature_comes_back() -> None:
     schema = FeatureSchema(("x",), (FeatureType.FLOAT32,))
     values = np.array([INF, -INF, NAN], np.float32)
