@@ -40,7 +40,7 @@ def close(console: Console, summary: dict[str, Any]) -> None:  # Any: JSON
 
 
 def _table(summary: dict[str, Any]) -> Table:  # Any: JSON
-    table = Table(title="offline against online, to ten decimals", box=SIMPLE_HEAD)
+    table = Table(title="offline against online, to ten decimals", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("model", "rows", "agree", "same bits", "largest |Δ|", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for name, model in summary["models"].items():

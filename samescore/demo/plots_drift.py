@@ -64,7 +64,7 @@ def _moved_most(figures: LogFigures, models: Sequence[str]) -> str:
         spans[model] = (max(medians) - min(medians), min(medians), max(medians))
     model = max(spans, key=lambda m: spans[m][0])
     _, low, high = spans[model]
-    return f"It moves most for {model}: between {low:.2f} and {high:.2f}."
+    return f"The median moves most for {model}: between {low:.2f} and {high:.2f}."
 
 
 def _ridge(axes: Any, at: int, scores: np.ndarray[Any, Any]) -> None:  # noqa: ANN401 - axes

@@ -126,7 +126,7 @@ def test_a_missing_snapshot_is_refused(base: Path, mine: LoadSettings, tmp_path:
 
 @pytest.fixture
 def failing(tiny: Tiny, tmp_path: Path) -> Path:
-    """A bundle whose golden scores this machine cannot reproduce: its model was swapped.
+    """A bundle whose golden scores this machine cannot reproduce.
 
     All digests fit: it was bundled like that, as on a machine that computes otherwise.
     """

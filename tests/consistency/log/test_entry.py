@@ -17,18 +17,9 @@ from consistency.log.entry import LineError, LoggedRequest, decode_line, encode_
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import STAGES, GateState, Outcome, Payload, ScoredRequest
 from tests.fixtures.scored import INFO, make_request
+from tests.fixtures.strategies import FLOATS, FLOATS32, INTEGERS, TEXTS, columns
 
 NAN, INF = math.nan, math.inf
-FLOATS = st.one_of(
-    st.sampled_from([0.0, -0.0, NAN, INF, -INF, 5e-324, 1.7976931348623157e308, 0.1]),
-    st.floats(width=64),
-)
-FLOATS32 = st.one_of(st.sampled_from([0.0, -0.0, NAN, INF, -INF]), st.floats(width=32))
-INTEGERS = st.one_of(
-    st.sampled_from([2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63)]),
-    st.integers(-(2**63), 2**63 - 1),
-)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
 def there_and_back(request: ScoredRequest) -> LoggedRequest:
@@ -52,25 +43,6 @@ def assert_same_bits(found: Any, sent: Any) -> None:
 
 
 # ------------------------------------------------------------------------------------------ the law
-
-
-@st.composite
-def columns(draw: st.DrawFn, kind: FeatureType, rows: int) -> Any:
-    values = {
-        FeatureType.FLOAT64: FLOATS,
-        FeatureType.FLOAT32: FLOATS32.filter(lambda v: not math.isinf(v)),
-        FeatureType.INT64: INTEGERS,
-        FeatureType.BOOL: st.booleans(),
-        FeatureType.STRING: st.none() | TEXTS,
-        FeatureType.TOKENS: st.none() | st.lists(TEXTS, max_size=3),
-    }[kind]
-    held = draw(st.lists(values, min_size=rows, max_size=rows))
-    if kind is not FeatureType.TOKENS:
-        return np.array(held, kind.numpy)
-    out = np.empty(rows, object)
-    for i, tokens in enumerate(held):
-        out[i] = tokens
-    return out
 
 
 @st.composite
