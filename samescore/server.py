@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from consistency.log import LogSettings, RequestLogWriter
 from consistency.pipeline import BoundPipeline
@@ -33,6 +34,9 @@ from serving.servable import (
     Servable,
     refresh_lookups,
 )
+
+if TYPE_CHECKING:
+    import uvicorn
 
 logger = logging.getLogger(__name__)
 
@@ -181,9 +185,10 @@ class Server:
                 infos.append(servable.info)
         return infos
 
-    def _gate_of(self, status: VersionStatus) -> str:
+    def _gate_of(self, status: VersionStatus) -> tuple[str, str]:
         with self.manager.acquire(status.id.name, status.id.version) as servable:
-            return servable.info.gate.value
+            report = servable.gate_report
+            return servable.info.gate.value, "" if report is None else str(report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +242,23 @@ def serve(
         server_header=False,
     )
     bound_host, bound_port = sock.getsockname()[:2]
+    runner = uvicorn.Server(config)
+    _stop_in_good_order(runner)
     on_ready(f"http://{bound_host}:{bound_port}", server)
-    uvicorn.Server(config).run(sockets=[sock])
+    runner.run(sockets=[sock])
+
+
+def _stop_in_good_order(runner: uvicorn.Server) -> None:
+    """Make SIGTERM and SIGINT an ordered stop with exit code 0.
+
+    uvicorn raises a signal that it handled once more when it is done; this handler is who gets it.
+    """
+
+    def stop(_signal: int, _frame: object) -> None:
+        runner.should_exit = True
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from consistency.errors import ModelNotFoundError
 from serving.core.state import ManagerState, VersionStatus
 from serving.faces.tione import Receive, Scope, Send, TioneFace, parse_path
 
@@ -28,7 +29,8 @@ class App:
     Args:
         face: answers predict requests.
         statuses: every known version's state.
-        gate_of: the gate state of an available version, for the status page.
+        gate_of: the gate state of an available version and what its gate found, for the status
+            page; it may raise ModelNotFoundError when the version is just gone.
         metrics: content and content type of `/metrics`.
         on_shutdown: called once when the server stops, after the last request.
     """
@@ -38,7 +40,7 @@ class App:
         face: TioneFace,
         *,
         statuses: Callable[[], Sequence[VersionStatus]],
-        gate_of: Callable[[VersionStatus], str],
+        gate_of: Callable[[VersionStatus], tuple[str, str]],
         metrics: Callable[[], tuple[bytes, str]],
         on_shutdown: Callable[[], None] = lambda: None,
     ) -> None:
@@ -92,16 +94,25 @@ class App:
         return JSONResponse([self._model(status) for status in self._statuses()])
 
     def _model(self, status: VersionStatus) -> dict[str, object]:
-        available = status.state is ManagerState.AVAILABLE
         gone = status.state is ManagerState.END and not status.error
+        gate, report = self._gate(status)
         return {
             "name": status.id.name,
             "version": status.id.version,
             "state": status.state.value,
             "status": "unloaded" if gone else _TIONE_STATE[status.state],
-            "gate": self._gate_of(status) if available else None,
+            "gate": gate,
+            "gate_report": report,
             "error": status.error,
         }
+
+    def _gate(self, status: VersionStatus) -> tuple[str | None, str]:
+        if status.state is not ManagerState.AVAILABLE:
+            return None, ""
+        try:
+            return self._gate_of(status)
+        except ModelNotFoundError:  # unloaded since its status was read
+            return None, ""
 
     async def _metrics_page(self, request: Request) -> Response:
         content, media_type = self._metrics()

@@ -129,8 +129,8 @@ def _read_state(path: Path | None) -> FittedState:
         return FittedState({})
     try:
         return FittedState.from_bytes(path.read_bytes())
-    except orjson.JSONDecodeError as e:
-        raise ConfigError(f"{path} is no fitted state ({e}); write FittedState.to_bytes()") from e
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e}") from e
 
 
 def _read_names(path: Path) -> FeatureSchema:

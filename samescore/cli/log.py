@@ -14,7 +14,8 @@ from rich.table import Table
 
 from consistency.log import LoggedRequest, RequestLogReader
 from consistency.log.reader import LogVerdict, verify_log
-from samescore.cli.options import FOLDER, json_option, print_json
+from consistency.scored import Outcome
+from samescore.cli.options import FOLDER, EnumValue, json_option, print_json
 from samescore.log_stats import ModelStats, collect
 
 
@@ -99,13 +100,14 @@ def _table(name: str, model: ModelStats) -> Table:
 @click.argument("log", type=FOLDER)
 @click.option("--request-id", "request_ids", multiple=True, help="Only this request; repeat.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model; repeat.")
-@click.option("--outcome", "outcomes", multiple=True, help="Only this outcome, such as data_error.")
+@click.option("--outcome", "outcomes", type=EnumValue(Outcome), multiple=True,
+              help="Only this outcome; repeat.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="At most so many requests.")
 def cat(
     log: Path,
     request_ids: tuple[str, ...],
     models: tuple[str, ...],
-    outcomes: tuple[str, ...],
+    outcomes: tuple[Outcome, ...],
     limit: int | None,
 ) -> None:
     """Print the requests in LOG as JSON lines, payload included.
@@ -122,7 +124,7 @@ def cat(
             continue
         if models and request.model[0] not in models:
             continue
-        if outcomes and request.outcome.value not in outcomes:
+        if outcomes and request.outcome not in outcomes:
             continue
         click.echo(orjson.dumps(dict(request.fields)).decode())
         printed += 1

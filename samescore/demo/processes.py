@@ -133,9 +133,6 @@ def read_object(what: str, process: subprocess.Popen[bytes], said: Path) -> dict
 def finish(what: str, process: subprocess.Popen[bytes], said: Path) -> None:
     """Ask a server to finish what is in flight, and wait for its end.
 
-    uvicorn, having finished, raises the signal that it caught once more: to end by it is as good as
-    exit code 0. Whether the log was sealed is for `samescore log verify` to say.
-
     Raises:
         DemoError: it does not end, or fails.
     """
@@ -144,7 +141,7 @@ def finish(what: str, process: subprocess.Popen[bytes], said: Path) -> None:
         code = process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         raise DemoError(f"{what} did not stop within {STOP_SECONDS:.0f} s of SIGTERM") from None
-    if code not in (0, -signal.SIGTERM):
+    if code != 0:
         raise failed(what, code, said)
 
 

@@ -67,7 +67,9 @@ def render(summary: Json, plots: Mapping[str, Plot]) -> str:
         version=__version__,
         float32=summary[FLOAT32_MODEL],
         float32_name=FLOAT32_MODEL,
-        gate_report=next((m["reason"] for m in summary["served"] if m["reason"]), ""),
+        gate_report=next(
+            (m["gate_report"] for m in summary["served"] if m["gate"] == "unverified"), ""
+        ),
         agreeing_rows=sum(summary["models"][m]["rows"] for m in MUST_AGREE),
         must_agree=MUST_AGREE,
         refused_again=all(r["refused"] == r["refused_again"] for r in summary["replay"].values()),

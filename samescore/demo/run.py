@@ -24,7 +24,7 @@ from samescore.demo.figures import LogFigures, LogPass
 from samescore.demo.narrator import Narrator
 from samescore.demo.processes import finish, module_command, run_lines, stopped_by_sigterm
 from samescore.demo.report import write_report
-from samescore.demo.serving import Served, WeatherDesk, serving, weather_desk, why_unverified
+from samescore.demo.serving import Served, WeatherDesk, serving, weather_desk
 from samescore.demo.stage import FLOAT32_MODEL, MODELS, VERSION, Stage, set_stage
 from samescore.demo.summary import Played, summarise
 from samescore.demo.training import train
@@ -123,10 +123,9 @@ def _look(server: Served, narrator: Narrator) -> list[Json]:
     for model in models:
         if model["state"] != "AVAILABLE":
             raise DemoError(f"{model['name']} is not served: {model['error']}")
-        unverified = model["gate"] == "unverified"
-        model["reason"] = why_unverified(server.said) if unverified else ""
         narrator.say(f"{model['name']}/{model['version']}: {model['gate'].upper()}")
-        narrator.say(model["reason"], "yellow")
+        if model["gate"] == "unverified":
+            narrator.say(model["gate_report"], "yellow")
     return models
 
 

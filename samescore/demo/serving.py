@@ -78,17 +78,6 @@ def ask(url: str, body: bytes | None = None) -> tuple[int, bytes]:
             return e.code, e.read()
 
 
-def why_unverified(said: Path) -> str:
-    """Return the gate's report as the server wrote it, empty if every version passed."""
-    kept: list[str] = []
-    for line in said.read_text(errors="replace").splitlines():
-        if kept and not line.startswith("  "):
-            break
-        if kept or f"{FLOAT32_MODEL}/{VERSION} is served UNVERIFIED" in line:
-            kept.append(line if kept else line[line.index(f"{FLOAT32_MODEL}/") :])
-    return "\n".join(kept)
-
-
 @dataclass(frozen=True, slots=True)
 class WeatherDesk:
     """Publishes weather snapshots, as a nightly job would.

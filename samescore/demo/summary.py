@@ -27,7 +27,7 @@ class Played:
     """What the acts found.
 
     Attributes:
-        served: the page `/models`, each entry with `reason`: why it is unverified.
+        served: the page `/models`.
         traffic: what the client counted.
         log: what `samescore log verify` found.
         replay: the full replay's report.

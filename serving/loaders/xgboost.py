@@ -162,8 +162,8 @@ def _failure(library: ctypes.CDLL) -> BackendError:
 
 
 def _reason(message: str) -> str:
-    """Return XGBoost's message without the stack trace of its C++."""
-    return message.partition("Stack trace:")[0].strip()
+    """Return XGBoost's message as one line, without the stack trace of its C++."""
+    return " ".join(message.partition("Stack trace:")[0].split())
 
 
 def _model_file(folder: Path) -> Path:

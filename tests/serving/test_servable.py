@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,8 @@ from consistency.errors import (
     DigestMismatchError,
     SnapshotError,
 )
-from consistency.features import FeatureBatch
 from consistency.pipeline import BoundPipeline
 from consistency.protocols import Scorer
-from consistency.records import Record
-from consistency.schema import FeatureSchema, RecordSchema
 from consistency.scored import GateState
 from consistency.snapshots import SnapshotStore
 from serving.core.state import ServableId
@@ -33,6 +30,7 @@ from serving.servable import (
     Servable,
     refresh_lookups,
 )
+from tests.fakes.transport import ThroughFloat32
 from tests.fixtures.tiny import PACKAGE, RATES, Tiny
 
 RECORD = {"amount": 120.0, "age": 40, "city": "Berlin"}
@@ -205,30 +203,6 @@ def test_a_padded_bundle_is_scored_in_its_fixed_shape(
 
 
 # ---------------------------------------------------------------------------------------- transport
-
-
-@dataclass(frozen=True)
-class ThroughFloat32:
-    """A feature store that keeps float32."""
-
-    pipeline: BoundPipeline
-
-    @property
-    def inputs(self) -> RecordSchema:
-        return self.pipeline.inputs
-
-    @property
-    def outputs(self) -> FeatureSchema:
-        return self.pipeline.outputs
-
-    @property
-    def snapshots(self) -> Mapping[str, str]:
-        return self.pipeline.snapshots
-
-    def __call__(self, records: Sequence[Record]) -> FeatureBatch:
-        batch = self.pipeline(records)
-        stored = batch.numeric.astype(np.float32).astype(np.float64)
-        return replace(batch, numeric=np.asfortranarray(stored))
 
 
 def test_the_gate_sees_what_comes_out_of_the_transport(tiny: Tiny, settings: LoadSettings) -> None:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.cli import mistake
+from tests.fixtures.tiny import PACKAGE, Tiny
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port that another program listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Missing option '--log'"),
+        (("--log", "LOG"), "name a BASE folder of bundles, or an --inference-service"),
+        (("nowhere", "--log", "LOG"), "give an existing directory that holds <model>/<version>/"),
+        (("BASE", "--log", "LOG", "--versions", "newest"), "write 'latest', 'latest:N'"),
+        (("BASE", "--log", "LOG", "--versions", "latest:0"), "must be 1 or more"),
+        (("BASE", "--log", "LOG", "--gate", "off"), "is not one of enforce, report"),
+        (("BASE", "--log", "LOG", "--port", "99999"), "--port"),
+        (("BASE", "--log", "LOG", "--max-rows", "0"), "--max-rows"),
+        (("BASE", "--log", "LOG", "--poll-seconds", "0"), "--poll-seconds"),
+        (("BASE", "--log", "LOG", "--on-log-failure", "ignore"), "is not one of reject, drop"),
+        (("BASE", "--log", "LOG", "--host", "no.such.host.invalid"), "cannot listen on"),
+        (("BASE", "--log", "FILE/log", "--port", "0"), "give a writable folder"),
+        (("--log", "LOG", "--inference-service", "m", "x.py", "."), "write it as NAME/VERSION"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_a_mistake(
+    tiny: Tiny, tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    names = {"BASE": tiny.base, "LOG": tmp_path / "log", "FILE/log": tmp_path / "file" / "log"}
+    assert said in mistake("serve", *(names.get(option, option) for option in options))
+
+
+def test_a_port_that_is_taken_is_a_mistake(tiny: Tiny, tmp_path: Path, taken_port: int) -> None:
+    options = (tiny.base, "--log", tmp_path / "log", "--pipeline", PACKAGE, "--port", taken_port)
+    assert f"cannot listen on 127.0.0.1:{taken_port}" in mistake("serve", *options)
