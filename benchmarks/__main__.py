@@ -37,7 +37,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, under a minute")
     parser.add_argument(
-        "--only", action="append", metavar="NAME", help="a name, or how names begin; repeatable"
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="a name, or how names begin; repeatable; results.json then holds nothing else",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of models and results")
     options = parser.parse_args()

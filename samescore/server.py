@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from consistency.errors import ModelNotFoundError
 from consistency.log import LogSettings, RequestLogWriter
 from consistency.pipeline import BoundPipeline
 from consistency.scored import ServableInfo
@@ -111,7 +112,11 @@ class Server:
         )
         self.metrics = RequestMetrics(version=__version__, servables=self._available)
         self.app = self._make_app()
-        self._poller = self._start()
+        try:
+            self._poller = self._start()
+        except BaseException:
+            self.log.close()
+            raise
 
     def close(self) -> None:
         """Unload everything and seal the log."""
@@ -181,8 +186,11 @@ class Server:
     def _available(self) -> list[ServableInfo]:
         infos = []
         for status in self._serving():
-            with self.manager.acquire(status.id.name, status.id.version) as servable:
-                infos.append(servable.info)
+            try:
+                with self.manager.acquire(status.id.name, status.id.version) as servable:
+                    infos.append(servable.info)
+            except ModelNotFoundError:
+                continue  # unloaded since its status was read
         return infos
 
     def _gate_of(self, status: VersionStatus) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from consistency.bundle import open_bundle
 from consistency.compare import compare
 from consistency.digest import digest_bytes
 from tests.fixtures.cli import Ran, mistake, samescore
-from tests.fixtures.tiny import PACKAGE, Tiny
+from tests.fixtures.tiny import PACKAGE, Tiny, spoil_golden
 
 
 @pytest.fixture
@@ -50,19 +49,6 @@ def arguments(files: Path, **changes: Any) -> list[object]:
 
 def check(bundle: Path, *more: object) -> Ran:
     return samescore("bundle", "check", bundle, "--pipeline", PACKAGE, *more)
-
-
-def spoil_scores(bundle: Path) -> None:
-    """Move the golden scores by more than ten decimals allow; all digests fit."""
-    from dataclasses import replace
-
-    golden = open_bundle(bundle).golden()
-    data = replace(golden, scores=golden.scores + 1e-9).to_parquet()
-    (bundle / "samescore" / "golden.parquet").write_bytes(data)
-    manifest = bundle / "samescore" / "manifest.json"
-    value = json.loads(manifest.read_text())
-    value["files"]["samescore/golden.parquet"] = digest_bytes(data)
-    manifest.write_text(json.dumps(value))
 
 
 # -------------------------------------------------------------------------------------------- build
@@ -212,7 +198,7 @@ def test_a_bundle_that_reproduces_itself_ends_with_0(tiny: Tiny) -> None:
 
 def test_a_bundle_that_does_not_ends_with_1_and_the_row(tiny: Tiny, tmp_path: Path) -> None:
     bundle = tiny.copy(tmp_path / "models") / "tiny" / "1"
-    spoil_scores(bundle)
+    spoil_golden(bundle, 1e-9)
     ran = check(bundle)
     assert ran.code == 1
     assert "golden gate to 10 decimals: FAILED" in ran.words

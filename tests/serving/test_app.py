@@ -36,7 +36,7 @@ class Pages:
         self.app = App(
             TioneFace(plane, max_body_bytes=1 << 20),
             statuses=lambda: self.statuses,
-            gate_of=lambda s: f"gate of {s.id.name}/{s.id.version}",
+            gate_of=lambda s: (f"gate of {s.id.name}/{s.id.version}", "its report"),
             metrics=lambda: (b"samescore_requests_total 1\n", "text/plain; version=0.0.4"),
             on_shutdown=lambda: self.stopped.append("stopped"),
         )
@@ -101,10 +101,15 @@ def test_each_version_is_shown_in_tiones_words(
     pages.statuses = [status("m", 3, state, error)]
     assert pages.ask("/models").json == [
         {
-            "name": "m", "version": 3, "state": state.value, "status": tione, "gate": gate,
+            "name": "m",
+            "version": 3,
+            "state": state.value,
+            "status": tione,
+            "gate": gate,
+            "gate_report": "its report" if gate else "",
             "error": error,
         }
-    ]  # fmt: skip
+    ]
 
 
 def test_metrics_come_as_the_registry_writes_them(pages: Pages) -> None:

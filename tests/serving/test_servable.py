@@ -31,7 +31,7 @@ from serving.servable import (
     refresh_lookups,
 )
 from tests.fakes.transport import ThroughFloat32
-from tests.fixtures.tiny import PACKAGE, RATES, Tiny
+from tests.fixtures.tiny import PACKAGE, RATES, Tiny, spoil_golden
 
 RECORD = {"amount": 120.0, "age": 40, "city": "Berlin"}
 
@@ -128,21 +128,7 @@ def failing(tiny: Tiny, tmp_path: Path) -> Path:
 
     All digests fit: it was bundled like that, as on a machine that computes otherwise.
     """
-    bundle = open_bundle(tiny.build(tmp_path / "bad", version=2))
-    golden = bundle.golden()
-    moved = replace(golden, scores=golden.scores + 1e-7)
-    _replace_golden(bundle.path, moved.to_parquet())
-    return bundle.path
-
-
-def _replace_golden(path: Path, data: bytes) -> None:
-    from consistency.digest import digest_bytes
-
-    (path / "samescore" / "golden.parquet").write_bytes(data)
-    manifest = path / "samescore" / "manifest.json"
-    value = json.loads(manifest.read_text())
-    value["files"]["samescore/golden.parquet"] = digest_bytes(data)
-    manifest.write_text(json.dumps(value))
+    return spoil_golden(tiny.build(tmp_path / "bad", version=2))
 
 
 def test_a_failing_golden_gate_keeps_a_version_from_going_live(
@@ -176,9 +162,7 @@ def test_report_does_not_mark_a_version_that_passes(tiny: Tiny, settings: LoadSe
 def test_fewer_decimals_are_the_bundles_choice(
     tiny: Tiny, settings: LoadSettings, tmp_path: Path
 ) -> None:
-    path = tiny.build(tmp_path / "loose", version=3, gate_decimals=4)
-    golden = open_bundle(path).golden()
-    _replace_golden(path, replace(golden, scores=golden.scores + 1e-7).to_parquet())
+    path = spoil_golden(tiny.build(tmp_path / "loose", version=3, gate_decimals=4))
     servable = load(path, settings, version=3)
     assert servable.info.gate is GateState.VERIFIED
     assert servable.gate_report is not None
