@@ -55,7 +55,7 @@ _OUTCOME: Final = {
     Outcome.TIMEOUT: Code.TIMEOUT,
 }
 
-_PATH: Final = re.compile(r"(?:.*/)?predict/+([^/]+)(?:/+([0-9]{1,18}))?/*")
+_PATH: Final = re.compile(r"(?:.*?/)?predict/+([^/]+)(?:/+([0-9]{1,19}))?/*")
 
 
 @lru_cache(maxsize=1024)
