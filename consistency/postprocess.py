@@ -31,6 +31,8 @@ class Platt:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept)):
             raise ConfigError(f"Platt scaling takes finite numbers, got {self}")
+        if self.slope == 0:
+            raise ConfigError("Platt scaling with slope 0 gives every row the same score")
 
     def __call__(self, probability: Scores) -> Scores:
         """Return calibrated probabilities; 0 and 1 map to themselves for a positive slope."""

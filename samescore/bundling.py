@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from consistency.bundle import BundleContent, GoldenSet, PipelineRef, write_bundle
@@ -162,6 +163,12 @@ def _golden(
     features = _features(request.golden, schema, bound)
     scores = request.postprocess(scorer.score(features))
     records = None if isinstance(request.golden, np.ndarray) else request.golden
+    for row, record in enumerate(records or ()):
+        if orjson.loads(orjson.dumps(record)) != record:
+            raise ConfigError(
+                f"golden record {row} does not survive JSON: {record!r}; records are what a client "
+                f"can send, with null for a missing value and no NaN"
+            )
     return GoldenSet(records, features, scores)
 
 

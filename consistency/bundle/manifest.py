@@ -137,6 +137,16 @@ class Manifest:
             raise BundleError(where, f"unusable manifest: {problem}; bundle the model anew") from e
 
 
+def digest_model(files: Mapping[str, str]) -> str:
+    """Return the digest over the model's files: all that do not lie in the inner folder.
+
+    Args:
+        files: relative path to SHA-256.
+    """
+    inner = f"{INNER_FOLDER}/"
+    return digest_json({n: d for n, d in files.items() if not n.startswith(inner)})
+
+
 def check_model_name(name: str) -> str:
     """Return a model's name if it can stand in a path and a URL.
 

@@ -18,6 +18,7 @@ from consistency.bundle.manifest import (
     STATE_FILE,
     Manifest,
     PipelineRef,
+    digest_model,
 )
 from consistency.digest import digest_file, digest_sources
 from consistency.errors import BundleError, ConfigError, DigestMismatchError
@@ -83,12 +84,18 @@ def open_bundle(path: Path) -> Bundle:
 
 
 def verify_files(bundle: Bundle) -> None:
-    """Check every file of a bundle against the manifest.
+    """Check every file of a bundle against the manifest, and the manifest against itself.
 
     Raises:
-        BundleError: a file is missing.
+        BundleError: a file is missing, or there is one that the manifest does not name.
         DigestMismatchError: a file was changed.
     """
+    held = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
+    unknown = sorted(held - bundle.manifest.files.keys() - {MANIFEST_FILE})
+    if unknown:
+        raise BundleError(
+            bundle.path, f"file {unknown[0]} is not in the manifest; remove it or bundle anew"
+        )
     for name, expected in bundle.manifest.files.items():
         path = bundle.path / name
         if not path.is_file():
@@ -98,6 +105,15 @@ def verify_files(bundle: Bundle) -> None:
             raise DigestMismatchError(
                 bundle.path, name, expected=expected, got=got, remedy="copy the bundle anew"
             )
+    got = digest_model(bundle.manifest.files)
+    if got != bundle.manifest.model_digest:
+        raise DigestMismatchError(
+            bundle.path,
+            "the model's files",
+            expected=bundle.manifest.model_digest,
+            got=got,
+            remedy="the manifest was changed; copy the bundle anew",
+        )
 
 
 def bind_pipeline(

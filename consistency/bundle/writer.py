@@ -23,8 +23,9 @@ from consistency.bundle.manifest import (
     PipelineRef,
     check_model_name,
     check_version,
+    digest_model,
 )
-from consistency.digest import digest_file, digest_json
+from consistency.digest import digest_file
 from consistency.environment import record_environment
 from consistency.errors import BundleError
 from consistency.execution import Execution
@@ -71,7 +72,7 @@ def write_bundle(base: Path, content: BundleContent) -> Path:
     whole version or none of it.
 
     Raises:
-        BundleError: the version exists already, or the model is not there.
+        BundleError: the version exists already, the model is not there, or the disk says no.
         ConfigError: the name or the version is unusable.
     """
     folder = base / check_model_name(content.name)
@@ -80,15 +81,16 @@ def write_bundle(base: Path, content: BundleContent) -> Path:
         raise BundleError(target, "exists already; versions are never overwritten, use a new one")
     if not content.model.exists():
         raise BundleError(target, f"the model {content.model} does not exist")
-    folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".tmp-{content.version}-{secrets.token_hex(4)}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         _fill(draft, content)
         draft.rename(target)
-    except BaseException:
+        fsync_folder(folder)
+    except OSError as e:
+        raise BundleError(target, f"cannot write it: {e.strerror or e}; mend that first") from e
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise
-    fsync_folder(folder)
     return target
 
 
@@ -98,13 +100,12 @@ def _fill(draft: Path, content: BundleContent) -> None:
     else:
         draft.mkdir()
         shutil.copyfile(content.model, draft / content.model_file)
-    model_files = _digests(draft)
     (draft / INNER_FOLDER).mkdir()
     (draft / STATE_FILE).write_bytes(content.state.to_bytes())
     (draft / GOLDEN_FILE).write_bytes(content.golden.to_parquet())
     if content.reference:
         (draft / REFERENCE_FILE).write_bytes(content.reference)
-    manifest = _manifest(content, model_files, _digests(draft))
+    manifest = _manifest(content, _digests(draft))
     text = orjson.dumps(manifest.to_json(), option=orjson.OPT_INDENT_2)
     (draft / MANIFEST_FILE).write_bytes(text)
     for path in _walk(draft):
@@ -114,9 +115,7 @@ def _fill(draft: Path, content: BundleContent) -> None:
         fsync_folder(path)
 
 
-def _manifest(
-    content: BundleContent, model_files: Mapping[str, str], files: Mapping[str, str]
-) -> Manifest:
+def _manifest(content: BundleContent, files: Mapping[str, str]) -> Manifest:
     return Manifest(
         name=content.name,
         version=content.version,
@@ -129,7 +128,7 @@ def _manifest(
         postprocess=content.postprocess,
         snapshots=content.snapshots,
         state_digest=content.state.digest,
-        model_digest=digest_json(dict(model_files)),
+        model_digest=digest_model(files),
         files=files,
         environment=record_environment().to_json(),
         metrics=content.metrics,

@@ -13,6 +13,9 @@ from consistency.protocols import Damage, LogItems
 TORN_TAIL = "torn tail"
 """The problem of an unfinished last line: it was never acknowledged."""
 
+CUT_LINES = "unreadable lines, cut off when the segment was sealed"
+"""The problem of complete lines at a dead segment's end: they may have been acknowledged."""
+
 
 class RequestLogReader:
     """Every request of a log folder, in the order of writing, damage included.
@@ -31,6 +34,9 @@ class RequestLogReader:
     def __iter__(self) -> Iterator[LoggedRequest | Damage]:
         for path in self.segments:
             yield from _read_segment(path)
+        for path in sorted(self.folder.glob(f"*{TORN_SUFFIX}")):
+            cut = path.read_bytes()
+            yield Damage(path.name, 1, CUT_LINES if b"\n" in cut else TORN_TAIL, len(cut))
 
     @property
     def size_bytes(self) -> int:
@@ -62,8 +68,7 @@ class LogVerdict:
         requests: readable requests.
         rows: their rows.
         repeated: request ids that occur more than once.
-        damage: unreadable lines, torn tails of open segments included.
-        torn: sealed segments whose torn tail was cut off, with its size in bytes.
+        damage: what cannot be read, torn tails included, cut off (`*.torn`) or not.
     """
 
     requests: int = 0
@@ -72,7 +77,6 @@ class LogVerdict:
     models: dict[str, int] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
-    torn: dict[str, int] = field(default_factory=dict)
     segments_open: int = 0
     segments_sealed: int = 0
 
@@ -89,7 +93,7 @@ def verify_log(folder: Path) -> LogVerdict:
         LogError: no such folder.
     """
     reader = RequestLogReader(folder)
-    verdict = LogVerdict(torn={p.name: p.stat().st_size for p in folder.glob(f"*{TORN_SUFFIX}")})
+    verdict = LogVerdict()
     verdict.segments_open = sum(p.name.endswith(OPEN_SUFFIX) for p in reader.segments)
     verdict.segments_sealed = len(reader.segments) - verdict.segments_open
     _tally(reader, verdict)

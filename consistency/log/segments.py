@@ -38,8 +38,9 @@ class Sealed:
 
 def segment_name() -> str:
     """Return a new open segment's name: sorts by time, unique across processes."""
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    micros = time.time_ns() // 1000 % 1_000_000
+    # one look at the clock: the second and its fraction must belong together
+    seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
     return f"{stamp}.{micros:06d}Z-{os.getpid()}-{secrets.token_hex(3)}{OPEN_SUFFIX}"
 
 

@@ -180,6 +180,10 @@ class _Walk:
         except DataError as e:
             ModelReplay.refused_offline(servable.report, item.request_id, item.rows, e)
             return
+        if decoded.opaque is not None and self._settings.mode is ReplayMode.PIPELINE:
+            held = servable.report.not_replayable
+            held["no feature stage"] = held.get("no feature stage", 0) + 1
+            return
         kind = _kind(item, decoded)
         group = servable.group(kind)
         group.logged.add(item)

@@ -55,8 +55,6 @@ def _show_verdict(verdict: LogVerdict) -> None:
             f"damaged: {damage.segment} line {damage.line}: {damage.problem} "
             f"({damage.size_bytes} bytes)"
         )
-    for name, size in verdict.torn.items():
-        click.echo(f"torn tail cut when the segment was sealed: {name} ({size} bytes)")
     for request_id in verdict.repeated[:10]:
         click.echo(f"there twice: request {request_id}")
     click.echo("intact" if verdict.intact else "NOT intact; restore the segment from a copy")

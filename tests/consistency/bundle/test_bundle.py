@@ -159,7 +159,7 @@ def test_a_failure_in_the_middle_leaves_no_version(
     owner: Any = {"to_parquet": GoldenSet, "fsync": os}.get(where, bundle_writer)
     with monkeypatch.context() as patch:
         patch.setattr(owner, where, fail)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(BundleError, match="cannot write it: No space left"):
             write_bundle(tmp_path, content)
     assert list((tmp_path / "tiny").iterdir()) == []
     verify_files(open_bundle(write_bundle(tmp_path, content)))

@@ -12,7 +12,7 @@ from consistency.errors import LogError
 from consistency.features import FeatureBatch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
 from consistency.log.entry import LoggedRequest, encode_line
-from consistency.log.reader import TORN_TAIL, verify_log
+from consistency.log.reader import CUT_LINES, TORN_TAIL, verify_log
 from consistency.protocols import Damage
 from consistency.schema import FeatureSchema
 from consistency.scored import Outcome
@@ -153,8 +153,15 @@ def test_a_tail_that_was_cut_off_is_told_with_its_size(folder: Path) -> None:
     RequestLogWriter(LogSettings(folder)).close()
     verdict = verify_log(folder)
     assert verdict.intact
-    assert verdict.torn == {"20260101T000000Z-1-a.torn": 30}
-    assert verdict.damage == []
+    assert verdict.damage == [Damage("20260101T000000Z-1-a.torn", 1, TORN_TAIL, 30)]
+
+
+def test_complete_lines_that_were_cut_off_are_a_loss(folder: Path) -> None:
+    put(folder, LINES[0] + b"{}\n", "20260101T000000Z-1-a.jsonl.open")
+    RequestLogWriter(LogSettings(folder)).close()
+    verdict = verify_log(folder)
+    assert not verdict.intact
+    assert verdict.damage == [Damage("20260101T000000Z-1-a.torn", 1, CUT_LINES, 3)]
 
 
 # -------------------------------------------------------------------------- readers of other houses

@@ -314,7 +314,7 @@ def test_two_processes_share_a_folder_and_neither_loses_a_line(folder: Path) -> 
     assert errors == ["", ""]
     verdict = verify_log(folder)
     assert verdict.intact
-    assert (verdict.segments_open, verdict.torn) == (0, {})
+    assert (verdict.segments_open, verdict.damage) == (0, [])
     found = ids(folder)
     for name in "ab":
         assert [i for i in found if i.startswith(name)] == [f"{name}-{n}" for n in range(rows)]

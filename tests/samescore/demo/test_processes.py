@@ -10,7 +10,13 @@ import pytest
 from samescore.demo.errors import DemoError
 from samescore.demo.processes import finish, read_object, run, run_lines, running
 
-SLEEP = [sys.executable, "-c", "import time; print('{', '}', sep='\\n'); time.sleep(60)"]
+CODE = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print("{", "}", sep="\\n", flush=True)
+time.sleep(60)
+"""
+SLEEP = [sys.executable, "-c", CODE]
 
 
 def python(code: str) -> list[str]:
