@@ -15,6 +15,7 @@ class MetricKind(StrEnum):
     """What Prometheus may do with the numbers."""
 
     COUNTER = "counter"
+    GAUGE = "gauge"
     HISTOGRAM = "histogram"
     INFO = "info"
     """A gauge that is always 1: the facts are its labels."""
@@ -115,6 +116,110 @@ SERVABLE_GATE: Final = Metric(
     "",
     ("model", "version", "gate", "decimals"),
 )
+SCORE_ANOMALIES: Final = Metric(
+    "samescore_score_anomalies_total",
+    MetricKind.COUNTER,
+    "Scores that no healthy model gives: nan, infinite, or outside the reference's range.",
+    "scores",
+    ("model", "version", "kind"),
+)
+SCORES_CONSTANT: Final = Metric(
+    "samescore_scores_constant",
+    MetricKind.GAUGE,
+    "1 while all scores of the sliding window are one and the same number, else 0.",
+    "boolean",
+    ("model", "version"),
+)
+FEATURE_MISSING: Final = Metric(
+    "samescore_feature_missing_total",
+    MetricKind.COUNTER,
+    "Scored rows in which a feature was missing: null, absent, NaN, or a lookup without a row.",
+    "rows",
+    ("model", "version", "feature"),
+)
+FEATURE_UNSEEN: Final = Metric(
+    "samescore_feature_unseen_total",
+    MetricKind.COUNTER,
+    "Scored rows in which a feature was a category that training never saw.",
+    "rows",
+    ("model", "version", "feature"),
+)
+FEATURE_OUT_OF_RANGE: Final = Metric(
+    "samescore_feature_out_of_range_total",
+    MetricKind.COUNTER,
+    "Scored rows in which a feature was below or above every value of the training sample.",
+    "rows",
+    ("model", "version", "feature"),
+)
+SCORE_PSI: Final = Metric(
+    "samescore_score_psi",
+    MetricKind.GAUGE,
+    "Population stability index of the scores of the sliding window against the reference.",
+    "nats",
+    ("model", "version"),
+)
+FEATURE_PSI: Final = Metric(
+    "samescore_feature_psi",
+    MetricKind.GAUGE,
+    "Population stability index of a feature in the sliding window against the reference.",
+    "nats",
+    ("model", "version", "feature"),
+)
+WINDOW_ROWS: Final = Metric(
+    "samescore_window_rows",
+    MetricKind.GAUGE,
+    "Rows in the sliding window of the population stability indices.",
+    "rows",
+    ("model", "version"),
+)
+SUITE_VIOLATIONS: Final = Metric(
+    "samescore_suite_violations_total",
+    MetricKind.COUNTER,
+    "Rows that broke a row-level rule of the expectation suite, rejected or flagged.",
+    "rows",
+    ("model", "rule", "action"),
+)
+WORKERS: Final = Metric(
+    "samescore_workers",
+    MetricKind.GAUGE,
+    "Worker processes that are alive.",
+    "processes",
+)
+DRIFT_SCORE_PSI: Final = Metric(
+    "samescore_drift_score_psi",
+    MetricKind.GAUGE,
+    "Population stability index of the scores of the last window that the drift job judged.",
+    "nats",
+    ("model", "version"),
+)
+DRIFT_FEATURE_PSI: Final = Metric(
+    "samescore_drift_feature_psi",
+    MetricKind.GAUGE,
+    "Population stability index of a feature in the last window that the drift job judged.",
+    "nats",
+    ("model", "version", "feature"),
+)
+DRIFT_ROWS: Final = Metric(
+    "samescore_drift_rows",
+    MetricKind.GAUGE,
+    "Rows in the last window that the drift job judged.",
+    "rows",
+    ("model", "version"),
+)
+DRIFT_WINDOW_END: Final = Metric(
+    "samescore_drift_window_end_timestamp_seconds",
+    MetricKind.GAUGE,
+    "End of the last window that the drift job judged.",
+    "seconds since the epoch",
+    ("model", "version"),
+)
+DRIFT_LAST_SUCCESS: Final = Metric(
+    "samescore_drift_last_success_timestamp_seconds",
+    MetricKind.GAUGE,
+    "When the drift job last ended with a verdict, drift or none.",
+    "seconds since the epoch",
+    ("model", "version"),
+)
 BUILD: Final = Metric(
     "samescore_build_info",
     MetricKind.INFO,
@@ -131,6 +236,25 @@ CATALOGUE: Final = (
     LOG_DROPS,
     OBSERVER_FAILURES,
     SERVABLE_GATE,
+    SCORE_ANOMALIES,
+    SCORES_CONSTANT,
+    FEATURE_MISSING,
+    FEATURE_UNSEEN,
+    FEATURE_OUT_OF_RANGE,
+    SCORE_PSI,
+    FEATURE_PSI,
+    WINDOW_ROWS,
+    SUITE_VIOLATIONS,
+    WORKERS,
     BUILD,
 )
 """Every metric that a server exports."""
+
+JOB_CATALOGUE: Final = (
+    DRIFT_SCORE_PSI,
+    DRIFT_FEATURE_PSI,
+    DRIFT_ROWS,
+    DRIFT_WINDOW_END,
+    DRIFT_LAST_SUCCESS,
+)
+"""Every metric that the drift job exports."""

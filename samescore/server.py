@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from consistency.errors import ModelNotFoundError
 from consistency.log import LogSettings, RequestLogWriter
 from consistency.pipeline import BoundPipeline
+from consistency.protocols import Guard
 from consistency.scored import ServableInfo
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from monitors.latency import RequestMetrics, exposition
@@ -61,6 +62,7 @@ class ServerSettings:
         plane: bounds and choices of the data plane.
         max_body_bytes: of one request.
         transport: see `LoadSettings`.
+        guards: may refuse a request, in order.
     """
 
     base: Path | None
@@ -75,6 +77,7 @@ class ServerSettings:
     plane: DataPlaneSettings = field(default_factory=DataPlaneSettings)
     max_body_bytes: int = 8 * MIB
     transport: Callable[[BoundPipeline], BoundPipeline] | None = None
+    guards: tuple[Guard, ...] = ()
 
     @property
     def snapshot_store(self) -> SnapshotStore:
@@ -135,6 +138,7 @@ class Server:
         plane = DataPlane(
             self.manager,
             self.log,
+            guards=self._settings.guards,
             observers=[self.metrics],
             settings=self._settings.plane,
             incidents=Incidents(self.metrics.observer_failed, self.metrics.log_dropped),

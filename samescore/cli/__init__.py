@@ -16,10 +16,14 @@ from samescore import __version__
 
 _COMMANDS: Final = {
     "bundle": "Build, show and check bundles: model versions that can prove their scores.",
+    "dashboards": "Build and publish the Grafana boards.",
     "demo": "The whole path on real flights, in one command.",
+    "drift": "Judge the windows of a request log against the frozen reference.",
     "log": "Verify, count and print a request log.",
     "replay": "Score a request log again and compare to ten decimals.",
+    "rules": "Write the Prometheus alert rules.",
     "serve": "Serve bundles over HTTP and log every scored request.",
+    "suite": "Make an expectation suite, and check a request log with it.",
 }
 
 
