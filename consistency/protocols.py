@@ -10,7 +10,7 @@ from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.records import Record
 from consistency.schema import FeatureSchema
-from consistency.scored import Outputs, Payload, ScoredRequest
+from consistency.scored import Outputs, Payload, ScoredRequest, ServableInfo
 
 if TYPE_CHECKING:
     from consistency.log.entry import LoggedRequest
@@ -98,8 +98,12 @@ class Guard(Protocol):
         """For metrics and messages."""
         ...
 
-    def check(self, decoded: Decoded) -> None:
+    def check(self, decoded: Decoded, servable: ServableInfo) -> None:
         """Return when the request may go on.
+
+        Args:
+            decoded: what the payload holds.
+            servable: what will answer.
 
         Raises:
             DataError: naming the row and the field.

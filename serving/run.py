@@ -70,7 +70,7 @@ class RequestRun:
         """Take every stage; an error of the request becomes its outcome."""
         try:
             self._decode(servable, max_rows)
-            self._guard(guards)
+            self._guard(guards, servable)
             if servable.opaque is not None:
                 self._ask_opaque(servable)
             else:
@@ -104,11 +104,11 @@ class RequestRun:
         self.decoded = decoded
         self.marks.append(perf_counter_ns())
 
-    def _guard(self, guards: Sequence[Guard]) -> None:
+    def _guard(self, guards: Sequence[Guard], servable: Servable) -> None:
         assert self.decoded is not None
         for guard in guards:
             self.stage = guard.name
-            guard.check(self.decoded)
+            guard.check(self.decoded, servable.info)
         self.marks.append(perf_counter_ns())
 
     def _make_features(self, servable: Servable) -> None:

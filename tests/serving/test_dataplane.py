@@ -63,7 +63,7 @@ class Spy:
     events: list[str]
     name: str = "spy"
 
-    def check(self, decoded: Decoded) -> None:
+    def check(self, decoded: Decoded, servable: ServableInfo) -> None:
         self.events.append("guard")
 
     def observe(self, request: ScoredRequest) -> None:
@@ -77,7 +77,7 @@ class Refusing:
     name: str = "amount_guard"
     error: Exception = field(default_factory=lambda: DataError("is odd", row=0, field="amount"))
 
-    def check(self, decoded: Decoded) -> None:
+    def check(self, decoded: Decoded, servable: ServableInfo) -> None:
         raise self.error
 
 
@@ -278,7 +278,7 @@ def test_guards_see_what_the_payload_holds(servable: Servable, tiny: Tiny) -> No
     class Looking:
         name = "looking"
 
-        def check(self, decoded: Decoded) -> None:
+        def check(self, decoded: Decoded, servable: ServableInfo) -> None:
             seen.append(decoded)
 
     plane = Plane(servable, how={"guards": [Looking()]})
