@@ -22,7 +22,15 @@ from consistency.features import FeatureBatch
 from consistency.log import LoggedRequest, LogSettings, RequestLogReader, RequestLogWriter
 from consistency.protocols import Decoded
 from consistency.records import Record
-from consistency.scored import STAGES, GateState, Outcome, Outputs, Payload, ScoredRequest
+from consistency.scored import (
+    STAGES,
+    GateState,
+    Outcome,
+    Outputs,
+    Payload,
+    ScoredRequest,
+    ServableInfo,
+)
 from serving.backends.backend import Answer, InProcessBackend
 from serving.core.state import ServableId
 from serving.dataplane import DataPlane, DataPlaneSettings, Incidents, OnLogFailure
