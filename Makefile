@@ -21,8 +21,10 @@ demo: $(VENV)/.demo-installed ## The whole path on real flights; leaves build/de
 # Both halves run whatever the first one says; either one's failure fails the target.
 test: lint ## Everything CI runs: lint, then the quick tests, then the slow ones
 	@status=0; \
+	tests/components.sh install || true; \
 	$(BIN)/pytest -m "not slow" $(ARGS) || status=1; \
 	$(BIN)/pytest -m slow $(ARGS) || status=1; \
+	tests/components.sh check || status=1; \
 	exit $$status
 
 lint: $(VENV)/.dev-installed ## ruff (rules and format), mypy strict, import contracts

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import imports, logged, pipelines, serving
+from benchmarks import guards, imports, logged, monitored, pipelines, serving
 from benchmarks.budgets import MEASURED
 from benchmarks.results import Result, write_results
 from benchmarks.table import NOTES, machine, table, verdict
@@ -28,6 +28,8 @@ _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (("serving.",), serving.measure_xgboost),
     (("log.", "replay."), logged.measure),
     (("pipeline.",), pipelines.measure),
+    (("guard.",), guards.measure),
+    (("monitors.online",), monitored.measure),
     (("import.",), imports.measure),
 )
 

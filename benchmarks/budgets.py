@@ -26,6 +26,8 @@ MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
         "replay.overhead_us_per_row": ("µs", Budget(Sense.AT_MOST, 10)),
         "pipeline.one_record_us": ("µs", None),
         "pipeline.million_rows_s": ("s", None),
+        "monitors.online_mean_us": ("µs", Budget(Sense.AT_MOST, 5)),
+        "guard.compiled_us_per_row": ("µs", None),
         "import.consistency_s": ("s", Budget(Sense.BELOW, 0.3)),
     }
 )

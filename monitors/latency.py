@@ -1,51 +1,49 @@
 """Counts requests and rows by outcome and times by stage, for every scored request.
 
-A `prometheus_client` histogram costs about 0.5 µs an observation, and a request has seven: so the
-counts are plain lists here, and become Prometheus' objects only when somebody scrapes.
+A `prometheus_client` histogram costs about 0.5 µs an observation, and a request has seven: so its
+times are only noted here, in cells that outlive the process, and are counted a block at a time;
+they become Prometheus' objects when somebody scrapes.
 """
 
 from __future__ import annotations
 
-import platform
+import struct
 import threading
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeAlias
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.exposition import choose_encoder
+import numpy as np
+from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
+from consistency.jsontype import Json
 from consistency.scored import STAGES, Outcome, ScoredRequest, ServableInfo
 from monitors import metrics
-from monitors.metrics import Rejection
+from monitors.blocks import BLOCK, WRITTEN, Blocks
+from monitors.cells import CellStore, Words
+from monitors.exposition import counter_family, histogram_family
 
-_BOUNDS_NS: Final = [round(bound * 1e9) for bound in metrics.STAGE_LATENCY.buckets]
+ModelVersion: TypeAlias = tuple[str, int]
+
+_KIND: Final = "requests"
 _LE: Final = [*map(repr, metrics.STAGE_LATENCY.buckets), "+Inf"]
-_REASONS: Final = frozenset(Rejection)
+_BOUNDS_NS: Final = np.array([round(b * 1e9) for b in metrics.STAGE_LATENCY.buckets], np.int64)
 _stage_times: Final = attrgetter(*(f"{stage}_ns" for stage in STAGES))
+_OUTCOMES: Final = {outcome: i for i, outcome in enumerate(Outcome)}
 
+# What is counted of one model version: how many entries; requests by outcome; rows by outcome; the
+# nanoseconds of each stage; and of each stage its buckets, not cumulative.
+_REQUESTS: Final = slice(1, 1 + len(_OUTCOMES))
+_ROWS: Final = slice(_REQUESTS.stop, _REQUESTS.stop + len(_OUTCOMES))
+_SUMS: Final = slice(_ROWS.stop, _ROWS.stop + len(STAGES))
+_BUCKETS: Final = slice(_SUMS.stop, _SUMS.stop + len(STAGES) * len(_LE))
+_LAYOUT: Final[dict[str, Json]] = {"outcomes": list(Outcome), "stages": list(STAGES), "le": _LE}
 
-class _Series:
-    """The numbers of one model version; every label set starts at 0, so that rates see the first.
-
-    `stages` holds, for each stage, its bucket counts (not cumulative) and, last, the sum in ns.
-    """
-
-    __slots__ = ("requests", "rows", "stages")
-
-    def __init__(self) -> None:
-        self.requests = dict.fromkeys(Outcome, 0)
-        self.rows = dict.fromkeys(Outcome, 0)
-        self.stages = [[0] * (len(_LE) + 1) for _ in STAGES]
+# A request that waits to be counted: its outcome, its rows, its times.
+_ENTRY: Final = struct.Struct(f"={2 + len(STAGES)}q")
+_ENTRY_WORDS: Final = 2 + len(STAGES)
+_CELLS: Final = Blocks.size(_BUCKETS.stop, BLOCK * _ENTRY_WORDS)
 
 
 class RequestMetrics(Collector):
@@ -54,20 +52,17 @@ class RequestMetrics(Collector):
     Every method may be called from any thread; a scrape sees each request wholly or not at all.
 
     Args:
-        version: of samescore, for `samescore_build_info`.
+        store: holds the counts; those of all workers are collected.
         servables: returns the servables that are available now; asked at each scrape.
     """
 
     def __init__(
-        self, *, version: str, servables: Callable[[], Iterable[ServableInfo]] = tuple
+        self, store: CellStore, *, servables: Callable[[], Iterable[ServableInfo]] = tuple
     ) -> None:
-        self._build = (version, platform.python_version())
+        self._store = store
         self._servables = servables
         self._lock = threading.Lock()
-        self._series: dict[tuple[str, int], _Series] = {}
-        self._rejections: Counter[str] = Counter(dict.fromkeys(Rejection, 0))
-        self._observer_failures: Counter[str] = Counter()
-        self._log_drops = 0
+        self._writers: dict[ModelVersion, _Writer] = {}
 
     @property
     def name(self) -> str:
@@ -77,96 +72,90 @@ class RequestMetrics(Collector):
     def observe(self, request: ScoredRequest) -> None:
         """Count a request, its rows and the times of the stages that ran."""
         servable = request.servable
-        key = (servable.name, servable.version)
         times = _stage_times(request.latency)
-        outcome = request.outcome
         with self._lock:
-            series = self._series.get(key)
-            if series is None:
-                series = self._series[key] = _Series()
-            series.requests[outcome] += 1
-            series.rows[outcome] += request.rows
-            for counts, time_ns in zip(series.stages, times, strict=True):
-                if time_ns:  # 0: the stage did not run; no clock shows 0 ns for one that did
-                    counts[bisect_left(_BOUNDS_NS, time_ns)] += 1
-                    counts[-1] += time_ns
+            writer = self._writers.get((servable.name, servable.version))
+            if writer is None:
+                writer = self._open(servable)
+            writer.add(_OUTCOMES[request.outcome], request.rows, times)
 
-    def rejected(self, reason: str) -> None:
-        """Count a request that was refused before a servable; see `Rejection` for the reasons."""
-        # A label must stay bounded whatever a caller passes.
-        known = reason if reason in _REASONS else Rejection.OTHER
-        with self._lock:
-            self._rejections[known] += 1
+    def _open(self, servable: ServableInfo) -> _Writer:
+        key = (servable.name, servable.version)
+        header: dict[str, Json] = {"model": key[0], "version": key[1], **_LAYOUT}
+        writer = self._writers[key] = _Writer(self._store.cells(_KIND, header, _CELLS))
+        return writer
 
-    def observer_failed(self, name: str) -> None:
-        """Count an exception of the observer of that name."""
-        with self._lock:
-            self._observer_failures[name] += 1
-
-    def log_dropped(self) -> None:
-        """Count a request that was answered without being logged."""
-        with self._lock:
-            self._log_drops += 1
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the catalogue's metrics with their present values."""
-        servables = list(self._servables())
-        with self._lock:
-            for info in servables:
-                self._series.setdefault((info.name, info.version), _Series())
-            families = [*self._request_families(), *self._other_families(servables)]
-        yield from families
-
-    def _request_families(self) -> Iterator[Metric]:
-        requests, rows = _counter(metrics.REQUESTS), _counter(metrics.ROWS)
-        latency = HistogramMetricFamily(
-            metrics.STAGE_LATENCY.name,
-            metrics.STAGE_LATENCY.help,
-            labels=metrics.STAGE_LATENCY.labels,
-        )
-        for (model, version), series in self._series.items():
-            for family, numbers in ((requests, series.requests), (rows, series.rows)):
-                for outcome, number in numbers.items():
-                    family.add_metric([model, str(version), outcome], number)
-            for stage, (*counts, sum_ns) in zip(STAGES, series.stages, strict=True):
-                buckets = list(zip(_LE, accumulate(counts), strict=True))
-                latency.add_metric([model, str(version), stage], buckets, sum_ns / 1e9)
-        yield from (requests, rows, latency)
-
-    def _other_families(self, servables: Iterable[ServableInfo]) -> Iterator[Metric]:
-        rejections = _counter(metrics.HTTP_REJECTIONS)
-        for reason, number in self._rejections.items():
-            rejections.add_metric([reason], number)
-        failures = _counter(metrics.OBSERVER_FAILURES)
-        for observer, number in self._observer_failures.items():
-            failures.add_metric([observer], number)
-        drops = _counter(metrics.LOG_DROPS)
-        drops.add_metric([], self._log_drops)
-        gates = (
-            (info.name, str(info.version), info.gate, str(info.gate_decimals)) for info in servables
-        )
-        yield from (rejections, failures, drops)
-        yield from (_info(metrics.SERVABLE_GATE, gates), _info(metrics.BUILD, [self._build]))
+    def collect(self) -> Iterator[Family]:
+        """Yield requests, rows and latencies of all workers, added up."""
+        # every label set of a servable starts at 0, so that rates see the first request
+        totals = {(i.name, i.version): np.zeros(_BUCKETS.stop, np.int64) for i in self._servables()}
+        for file in self._store.files(_KIND):
+            key = (file.header["model"], file.header["version"])
+            counts = _settled(file.words)
+            totals[key] = totals[key] + counts if key in totals else counts
+        yield from _families(totals)
 
 
-def exposition(registry: Collector, accept: str = "") -> tuple[bytes, str]:
-    """Return the body of a /metrics page and its content type.
+class _Writer:
+    """Takes note of the requests of one model version, in one worker."""
+
+    def __init__(self, cells: memoryview) -> None:
+        self._words = cells
+        words = np.frombuffer(cells, np.int64)
+        self._blocks = Blocks(words, _BUCKETS.stop)
+        self._end = cells.nbytes
+        self._begin = self._end - self._blocks.waiting.nbytes
+        self._turn()
+
+    def add(self, outcome: int, rows: int, times: tuple[int, ...]) -> None:
+        _ENTRY.pack_into(self._words, self._at, outcome, rows, *times)
+        self._words[WRITTEN] += 1  # from here on a reader sees it
+        self._at += _ENTRY.size
+        if self._at == self._end:
+            self._turn()
+
+    def _turn(self) -> None:
+        waiting = self._blocks.waiting.reshape(BLOCK, _ENTRY_WORDS)
+        self._blocks.next_block(lambda counted, entries: _count(counted, waiting[:entries]))
+        self._at = self._begin
+
+
+def _settled(words: Words) -> Words:
+    """Return one worker's counts, those of requests that wait included."""
+    blocks = Blocks(words, _BUCKETS.stop)
+    waiting = blocks.waiting.reshape(BLOCK, _ENTRY_WORDS)
+    counted, entries = blocks.settled(lambda n: waiting[:n].copy())
+    _count(counted, entries)
+    return counted
+
+
+def _count(counted: Words, entries: Words) -> None:
+    """Add requests to counts.
 
     Args:
-        registry: what to expose.
-        accept: the scraper's Accept header: OpenMetrics for those who ask for it.
+        counted: shape (`_BUCKETS.stop`,).
+        entries: shape (N, 2 + stages).
     """
-    encode, content_type = choose_encoder(accept)
-    return encode(registry), content_type
+    outcomes, times = entries[:, 0], entries[:, 2:]
+    np.add.at(counted[_REQUESTS], outcomes, 1)
+    np.add.at(counted[_ROWS], outcomes, entries[:, 1])
+    counted[_SUMS] += times.sum(axis=0)
+    places = np.searchsorted(_BOUNDS_NS, times) + len(_LE) * np.arange(len(STAGES))
+    # 0: the stage did not run; no clock shows 0 ns for one that did
+    held = np.bincount(places[times > 0], minlength=len(STAGES) * len(_LE))
+    counted[_BUCKETS] += held
 
 
-def _counter(metric: metrics.Metric) -> CounterMetricFamily:
-    return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-
-
-def _info(metric: metrics.Metric, facts: Iterable[tuple[str, ...]]) -> InfoMetricFamily:
-    # The family appends `_info` itself; all facts are labels, so the value adds none.
-    family = InfoMetricFamily(metric.name.removesuffix("_info"), metric.help, labels=metric.labels)
-    for values in facts:
-        family.add_metric(values, {})
-    return family
+def _families(totals: dict[ModelVersion, Words]) -> Iterator[Family]:
+    requests, rows = counter_family(metrics.REQUESTS), counter_family(metrics.ROWS)
+    latency = histogram_family(metrics.STAGE_LATENCY)
+    for (model, version), counts in totals.items():
+        for i, outcome in enumerate(Outcome):
+            labels = [model, str(version), outcome]
+            requests.add_metric(labels, int(counts[_REQUESTS][i]))
+            rows.add_metric(labels, int(counts[_ROWS][i]))
+        for i, held in enumerate(counts[_BUCKETS].reshape(len(STAGES), -1).cumsum(axis=1)):
+            buckets = list(zip(_LE, held.tolist(), strict=True))
+            sum_seconds = int(counts[_SUMS][i]) / 1e9
+            latency.add_metric([model, str(version), STAGES[i]], buckets, sum_seconds)
+    yield from (requests, rows, latency)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+PREFIX: Final = "samescore"
+"""The first word of every name, those that Prometheus records included."""
+
 
 class MetricKind(StrEnum):
     """What Prometheus may do with the numbers."""
@@ -54,6 +57,15 @@ class Rejection(StrEnum):
     """The server is starting, stopping or overloaded."""
     OTHER = "other"
     """Any other reason; the server's own log has it."""
+
+
+class ScoreAnomaly(StrEnum):
+    """What is wrong with a score that no healthy model gives."""
+
+    NAN = "nan"
+    INFINITE = "infinite"
+    OUT_OF_RANGE = "out_of_range"
+    """Below or above every score of the reference."""
 
 
 LATENCY_BUCKETS_SECONDS: Final = (
@@ -135,6 +147,13 @@ FEATURE_MISSING: Final = Metric(
     MetricKind.COUNTER,
     "Scored rows in which a feature was missing: null, absent, NaN, or a lookup without a row.",
     "rows",
+    ("model", "version", "feature"),
+)
+FEATURE_REFERENCE_MISSING: Final = Metric(
+    "samescore_feature_reference_missing_ratio",
+    MetricKind.GAUGE,
+    "Share of the training sample's rows in which a feature was missing.",
+    "ratio",
     ("model", "version", "feature"),
 )
 FEATURE_UNSEEN: Final = Metric(
@@ -239,6 +258,7 @@ CATALOGUE: Final = (
     SCORE_ANOMALIES,
     SCORES_CONSTANT,
     FEATURE_MISSING,
+    FEATURE_REFERENCE_MISSING,
     FEATURE_UNSEEN,
     FEATURE_OUT_OF_RANGE,
     SCORE_PSI,

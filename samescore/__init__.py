@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from samescore.bundling import BundleRequest, build_bundle
     from samescore.replaying import replay_log
     from samescore.server import ServerSettings, serve
+    from samescore.suites import build_suite
     from serving.loaders.keras_promotion import promote_to_float64
 
 __all__ = [
     "BundleRequest",
     "ServerSettings",
     "build_bundle",
+    "build_suite",
     "promote_to_float64",
     "replay_log",
     "serve",
@@ -29,6 +31,7 @@ __version__ = "0.1.0"
 _HOMES: Final = {
     "BundleRequest": "samescore.bundling",
     "build_bundle": "samescore.bundling",
+    "build_suite": "samescore.suites",
     "promote_to_float64": "serving.loaders.keras_promotion",
     "replay_log": "samescore.replaying",
     "ServerSettings": "samescore.server",

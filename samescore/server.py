@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +17,10 @@ from consistency.pipeline import BoundPipeline
 from consistency.protocols import Guard
 from consistency.scored import ServableInfo
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
-from monitors.latency import RequestMetrics, exposition
-from samescore import __version__
+from monitors.window import WindowSettings
+from samescore.monitoring import Monitoring, WatchedLoader, WorkerPlace
 from samescore.replaying import OpaqueSpec
+from samescore.suites import counted
 from serving.app import App
 from serving.core.loader import Loader
 from serving.core.manager import Manager
@@ -63,6 +65,7 @@ class ServerSettings:
         max_body_bytes: of one request.
         transport: see `LoadSettings`.
         guards: may refuse a request, in order.
+        window: how long the monitors look back.
     """
 
     base: Path | None
@@ -78,6 +81,7 @@ class ServerSettings:
     max_body_bytes: int = 8 * MIB
     transport: Callable[[BoundPipeline], BoundPipeline] | None = None
     guards: tuple[Guard, ...] = ()
+    window: WindowSettings = field(default_factory=WindowSettings)
 
     @property
     def snapshot_store(self) -> SnapshotStore:
@@ -90,13 +94,14 @@ class Server:
 
     Args:
         settings: everything there is to choose.
+        place: of this worker process; None when the server is a single process.
 
     Raises:
         ConfigError: the base folder is not there, or a setting is unusable.
         LogError: the log folder cannot be written.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, place: WorkerPlace | None = None) -> None:
         self._settings = settings
         self._load = LoadSettings(
             trusted=settings.trusted,
@@ -113,12 +118,18 @@ class Server:
         self.manager: Manager[Servable] = Manager(
             self._loader, default_policy=settings.policy, on_status=_tell
         )
-        self.metrics = RequestMetrics(version=__version__, servables=self._available)
-        self.app = self._make_app()
         try:
-            self._poller = self._start()
+            self.monitoring = Monitoring(
+                settings.log.folder, settings.window, self._available, place
+            )
         except BaseException:
             self.log.close()
+            raise
+        try:
+            self.app = self._make_app()
+            self._poller = self._start()
+        except BaseException:
+            self._close_files()
             raise
 
     def close(self) -> None:
@@ -126,35 +137,41 @@ class Server:
         if self._poller is not None:
             self._poller.stop()
         self.manager.stop()
+        self._close_files()
+
+    def _close_files(self) -> None:
         self.log.close()
+        self.monitoring.close()
 
     def _loader(self, servable_id: ServableId, path: Path) -> Loader[Servable]:
         spec = self._services.get(servable_id)
+        loader: Loader[Servable] = BundleLoader(servable_id, path, self._load)
         if spec is not None:
-            return OpaqueLoader(servable_id, spec.location, spec.model_path)
-        return BundleLoader(servable_id, path, self._load)
+            loader = OpaqueLoader(servable_id, spec.location, spec.model_path)
+        return WatchedLoader(loader, self.monitoring.rows)
 
     def _make_app(self) -> App:
+        counters = self.monitoring.counters
         plane = DataPlane(
             self.manager,
             self.log,
-            guards=self._settings.guards,
-            observers=[self.metrics],
+            guards=counted(self._settings.guards, counters),
+            observers=self.monitoring.observers,
             settings=self._settings.plane,
-            incidents=Incidents(self.metrics.observer_failed, self.metrics.log_dropped),
+            incidents=Incidents(counters.observer_failed, counters.log_dropped),
         )
         opaque = {s.name for s in self._settings.services}
         face = TioneFace(
             plane,
             max_body_bytes=self._settings.max_body_bytes,
             is_opaque=opaque.__contains__,
-            rejected=self.metrics.rejected,
+            rejected=counters.rejected,
         )
         return App(
             face,
             statuses=self.manager.statuses,
             gate_of=self._gate_of,
-            metrics=lambda: exposition(self.metrics),
+            metrics=self.monitoring.page,
             on_shutdown=self.close,
         )
 
@@ -233,16 +250,28 @@ def serve(
         ConfigError: a setting is unusable; LogError: the log cannot be written.
         OSError: the address cannot be listened on.
     """
-    import uvicorn
-
-    sock = _listen(host, port)
+    sock = listen(host, port)
     try:
         server = Server(settings)
     except BaseException:
         sock.close()
         raise
+    on_ready(url_of(sock), server)
+    run_app(server.app, sock)
+
+
+def run_app(app: App, sock: socket.socket, until: Callable[[], None] | None = None) -> None:
+    """Answer requests until SIGTERM or SIGINT; then finish what is in flight.
+
+    Args:
+        app: answers them; it is told when the last one is answered.
+        sock: listens.
+        until: returns when it is time to stop for another reason; called in a thread.
+    """
+    import uvicorn
+
     config = uvicorn.Config(
-        server.app,
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -253,11 +282,16 @@ def serve(
         timeout_graceful_shutdown=30,
         server_header=False,
     )
-    bound_host, bound_port = sock.getsockname()[:2]
     runner = uvicorn.Server(config)
     _stop_in_good_order(runner)
-    on_ready(f"http://{bound_host}:{bound_port}", server)
+    if until is not None:
+        threading.Thread(target=_stop_after, args=(until, runner), daemon=True).start()
     runner.run(sockets=[sock])
+
+
+def _stop_after(until: Callable[[], None], runner: uvicorn.Server) -> None:
+    until()
+    runner.should_exit = True
 
 
 def _stop_in_good_order(runner: uvicorn.Server) -> None:
@@ -273,7 +307,18 @@ def _stop_in_good_order(runner: uvicorn.Server) -> None:
         signal.signal(name, stop)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def url_of(sock: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = sock.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, and that child processes may inherit.
+
+    Raises:
+        OSError: the address cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -27,6 +27,9 @@ _COMMANDS: Final = {
 }
 
 
+_EXTRAS: Final = {"dashboards": "dashboards", "demo": "demo", "drift": "drift", "suite": "gx"}
+
+
 class _Lazy(click.Group):
     """Imports a command when it is called: `samescore --help` loads no library."""
 
@@ -39,7 +42,7 @@ class _Lazy(click.Group):
         try:
             command = importlib.import_module(f"samescore.cli.{name}").command
         except ModuleNotFoundError as e:
-            extra = "demo" if name == "demo" else "serve"
+            extra = _EXTRAS.get(name, "serve")
             raise _UserError(
                 f"samescore {name} needs the package {e.name!r}; pip install 'samescore[{extra}]'"
             ) from e

@@ -29,15 +29,16 @@ def command(out: Path, requests: int | None, small: bool, as_json: bool) -> None
 
     Trains on January to June 2013, bundles four models, serves them in a process of its own, sends
     real later flights over HTTP, replays the request log in a new process and compares to ten
-    decimals. Then it breaks one thing on purpose, and finds it. Leaves report.html and
-    summary.json.
+    decimals. Then it breaks one thing on purpose, and finds it; and, where Prometheus is installed,
+    lets it watch a server through an alert and its end. Leaves report.html and summary.json.
 
     \b
     Example:
       samescore demo --out build/demo
 
-    Exit code 0: all that must agree agrees, and the fault was found; 1: not so, and the report says
-    what; 2: something is missing, or an act could not be played.
+    Exit code 0: all that must agree agrees, the fault was found, and the alert fired and
+    resolved where there is a Prometheus; 1: not so, and the report says what; 2: something is
+    missing, or an act could not be played.
     """
     check_installed(NEEDED)
     from samescore.demo.run import DemoSettings, play  # imports what has just been checked

@@ -12,6 +12,8 @@ import click
 from consistency.log import LogSettings
 from consistency.log.writer import MIB, Fsync
 from consistency.snapshots import SnapshotStore
+from monitors.suites import SuitePolicy
+from monitors.window import DEFAULT_MIN_ROWS, WindowSettings
 from samescore.cli.options import (
     ANY_PATH,
     EnumValue,
@@ -22,9 +24,11 @@ from samescore.cli.options import (
     snapshots_option,
     threads_option,
 )
-from samescore.server import Server, ServerSettings, serve
+from samescore.cli.suite_options import suite_option, tell_left_out
+from samescore.server import ServerSettings, serve
+from samescore.suites import SuiteLocation, suite_guards
+from samescore.workers import Announcement, serve_with_workers
 from serving.core.policy import parse_version_policy
-from serving.core.state import ManagerState
 from serving.dataplane import DataPlaneSettings, OnLogFailure
 from serving.servable import GateMode
 
@@ -45,6 +49,11 @@ class _Options(TypedDict):
     log_segment_mib: int
     log_max_gib: int
     log_fsync: Fsync
+    suites: tuple[SuiteLocation, ...]
+    suite_policy: SuitePolicy
+    window_slices: int
+    window_slice_seconds: int
+    window_min_rows: int
 
 
 @click.command("serve")
@@ -81,12 +90,25 @@ class _Options(TypedDict):
 @click.option("--log-fsync", type=EnumValue(Fsync), default=Fsync.SEAL.value, show_default=True,
               help="What a power cut can take: seal, all since the last sealed segment; "
               "every_request, nothing that was answered.")  # fmt: skip
+@suite_option
+@click.option("--suite-policy", type=EnumValue(SuitePolicy), default=SuitePolicy.REJECT.value,
+              show_default=True, help="What a row that breaks its model's suite does: reject, its "
+              "request is refused; flag, it is counted.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True,
+              help="Processes that share the port; one that dies is replaced.")  # fmt: skip
+@click.option("--window-slices", type=click.IntRange(1, 1000), default=12, show_default=True,
+              help="Slices in the sliding window of the drift gauges.")  # fmt: skip
+@click.option("--window-slice-seconds", type=click.IntRange(1, 86_400), default=300,
+              show_default=True, help="Length of one slice.")  # fmt: skip
+@click.option("--window-min-rows", type=click.IntRange(1), default=DEFAULT_MIN_ROWS,
+              show_default=True, help="Rows in it before a stability index is given.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Announce readiness as one JSON object.")
 def command(
     base: Path | None,
     log_folder: Path,
     host: str,
     port: int,
+    workers: int,
     as_json: bool,
     **options: Unpack[_Options],
 ) -> None:
@@ -99,15 +121,22 @@ def command(
         --data '{"type": "record", "data": {"insts": [{"carrier": "UA", ...}]}}'
 
     New versions in BASE go live, vanished ones are unloaded, without a failed request. SIGTERM
-    finishes what is in flight and seals the log. Pages: /models, /health/live, /health/ready,
+    finishes what is in flight and seals the log. With --workers, /metrics of any worker counts the
+    requests of all. Pages: /models, /health/live, /health/ready,
     /metrics.
     """
     if base is None and not options["services"]:
         raise click.UsageError("name a BASE folder of bundles, or an --inference-service")
     settings = _settings(base, log_folder, options)
     _warn_beyond_loopback(host)
+    tell_left_out(settings.guards)
     try:
-        serve(settings, host, port, lambda url, server: _announce(url, server, as_json))
+        if workers == 1:
+            serve(settings, host, port, lambda url, server: _announce(
+                url, Announcement.of(server), [os.getpid()], as_json))  # fmt: skip
+        else:
+            serve_with_workers(settings, host, port, workers, lambda url, announced, pids:
+                               _announce(url, announced, pids, as_json))  # fmt: skip
     except OSError as e:
         raise click.UsageError(f"cannot listen on {host}:{port}: {e.strerror}") from e
 
@@ -131,19 +160,29 @@ def _settings(base: Path | None, log_folder: Path, options: _Options) -> ServerS
         poll_seconds=options["poll_seconds"],
         plane=DataPlaneSettings(options["max_rows"], options["on_log_failure"]),
         max_body_bytes=options["max_body_mib"] * MIB,
+        guards=suite_guards(options["suites"], options["suite_policy"]),
+        window=WindowSettings(
+            options["window_slices"], options["window_slice_seconds"], options["window_min_rows"]
+        ),
     )
 
 
-def _announce(url: str, server: Server, as_json: bool) -> None:
-    statuses = server.manager.statuses()
-    serving = [str(s.id) for s in statuses if s.state is ManagerState.AVAILABLE]
-    failed = {str(s.id): s.error for s in statuses if s.error}
+def _announce(url: str, server: Announcement, workers: list[int], as_json: bool) -> None:
     if as_json:
-        print_json({"url": url, "pid": os.getpid(), "serving": serving, "failed": failed})
+        print_json(
+            {
+                "url": url,
+                "pid": os.getpid(),
+                "workers": workers,
+                "serving": list(server.serving),
+                "failed": server.failed,
+            }
+        )
         return
-    for name, error in failed.items():
+    for name, error in server.failed.items():
         click.echo(f"not served: {name}: {error}", err=True)
-    click.echo(f"serving {', '.join(serving) or 'nothing yet'} on {url}")
+    by = "" if len(workers) == 1 else f" by {len(workers)} workers"
+    click.echo(f"serving {', '.join(server.serving) or 'nothing yet'} on {url}{by}")
 
 
 def _warn_beyond_loopback(host: str) -> None:

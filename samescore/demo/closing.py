@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -28,6 +29,8 @@ def close(console: Console, summary: dict[str, Any]) -> None:  # Any: JSON
             f"planted fault: found at stage {fault['stage']}, {fault['feature']} ({cause})",
             highlight=False,
         )
+    text, style = alarm_in_words(summary["alarm"])
+    console.print(f"alarm: {text}", style=style, highlight=False)
     for problem in summary["problems"]:
         console.print(f"WRONG: {problem}", style="bold red", markup=False)
     total = sum(summary["seconds"].values())
@@ -37,6 +40,26 @@ def close(console: Console, summary: dict[str, Any]) -> None:  # Any: JSON
             style="bold green",
             highlight=False,
         )
+
+
+def alarm_in_words(alarm: Mapping[str, Any]) -> tuple[str, str]:  # Any: JSON
+    """Return what became of the alarm, and the style to say it in.
+
+    Args:
+        alarm: the `alarm` of `summary.json`.
+    """
+    name, others = alarm["alert"], ", ".join(alarm["others"])
+    if not alarm["available"]:
+        return "not shown, Prometheus is not installed", "yellow"
+    if not alarm["fired"]:
+        return f"{name} did not fire; {others or 'no other alert'} did", "bold red"
+    if not alarm["resolved"]:
+        return f"{name} fired, and did not resolve", "bold red"
+    text = (
+        f"{name} fired {alarm['seconds_to_fire']:.1f} s after the fault began, resolved "
+        f"{alarm['seconds_to_resolve']:.1f} s after it ended; {others or 'no other alert'} fired"
+    )
+    return text, "bold red" if others or alarm["seconds_to_fire"] < 0 else "green"
 
 
 def _table(summary: dict[str, Any]) -> Table:  # Any: JSON

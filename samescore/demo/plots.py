@@ -8,7 +8,9 @@ from typing import Any, Final
 import numpy as np
 
 from consistency.compare import Comparison
-from samescore.demo.canvas import (
+from samescore.demo.replays import FULL_BATCH, LOGGED
+from samescore.demo.summary import END_TO_END
+from samescore.plotting import (
     AGREES,
     DIFFERS,
     INK,
@@ -21,8 +23,6 @@ from samescore.demo.canvas import (
     plot,
     style,
 )
-from samescore.demo.replays import FULL_BATCH, LOGGED
-from samescore.demo.summary import END_TO_END
 
 Json = Mapping[str, Any]  # Any: JSON
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from samescore.demo.canvas import AGREES, INK, MUTED, Plot, bare, figure, plot, style
 from samescore.demo.figures import LogFigures
+from samescore.plotting import AGREES, INK, MUTED, Plot, bare, figure, plot, style
 
 _BINS: Final = 80
 _RIDGE: Final = 0.92

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from samescore import __version__
-from samescore.demo.canvas import Plot
+from samescore.demo.alarm import RULES
 from samescore.demo.closing import milliseconds, percent
 from samescore.demo.plots import agreed_decimals, batch_proof, latency_by_stage
+from samescore.demo.plots_alarm import alarm_over_time
 from samescore.demo.plots_drift import psi_by_month, scores_by_month
 from samescore.demo.stage import FLOAT32_MODEL, MODELS
 from samescore.demo.summary import Played
 from samescore.demo.verdict import MUST_AGREE
+from samescore.plotting import Plot
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -32,13 +34,16 @@ def write_report(path: Path, summary: Json, played: Played) -> None:
 
 def draw(summary: Json, played: Played) -> dict[str, Plot]:
     """Return the plots by the name that the page calls them by."""
-    return {
+    plots = {
         "decimals": agreed_decimals(summary["replay"]),
         "proof": batch_proof(summary[FLOAT32_MODEL]),
         "latency": latency_by_stage(summary["latency_ms"]),
         "scores": scores_by_month(played.figures, MODELS),
         "psi": psi_by_month(summary["psi_by_month"], summary["feature_psi_by_month"]),
     }
+    if played.alarm.timeline is not None:
+        plots["alarm"] = alarm_over_time(played.alarm.timeline, RULES.unseen_ratio)
+    return plots
 
 
 def render(summary: Json, plots: Mapping[str, Plot]) -> str:

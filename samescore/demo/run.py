@@ -16,8 +16,9 @@ from consistency.bundle import Bundle, open_bundle
 from consistency.log import RequestLogReader
 from monitors.reference import ReferenceSet
 from samescore.demo import fault, replays
+from samescore.demo.alarm import NOT_AVAILABLE, Alarm, sound_alarm
 from samescore.demo.client import PUBLISH_NOW
-from samescore.demo.closing import close
+from samescore.demo.closing import alarm_in_words, close
 from samescore.demo.errors import DemoError
 from samescore.demo.faulty import FAULTY_FEATURE
 from samescore.demo.figures import LogFigures, LogPass
@@ -31,7 +32,7 @@ from samescore.demo.training import train
 from samescore.demo.verdict import problems
 from samescore.log_stats import percentiles_ms
 
-ACTS: Final = 9
+ACTS: Final = 10
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -88,10 +89,13 @@ def _play_acts(stage: Stage, settings: DemoSettings, narrator: Narrator) -> Play
         figures = _figures(stage, traffic, references, narrator)
     with narrator.act("fault", f"Break one thing on purpose: {FAULTY_FEATURE} as float32"):
         refused, verdict = _break(stage, figures, narrator)
+    with narrator.act("alarm", "Let a real Prometheus watch: an airline appears that nobody knows"):
+        alarm = play_alarm(stage, narrator)
     made_with = dict(_bundle(stage, fault.FAULTY_MODEL).manifest.environment)
     return Played(
-        served, traffic, log, replay, batches, figures, references, refused, verdict, made_with
-    )
+        served, traffic, log, replay, batches, figures, references, refused, verdict, alarm,
+        made_with,
+    )  # fmt: skip
 
 
 def _serve_and_count(
@@ -237,3 +241,14 @@ def _break(
             "bold red",
         )
     return refused, verdict
+
+
+def play_alarm(stage: Stage, narrator: Narrator) -> Alarm:
+    """Play the act of the alarm, and say what became of it."""
+    with narrator.waiting("serving, scraping every second"):
+        alarm = sound_alarm(stage, lambda line: narrator.say(line, "dim"))
+    if alarm.timeline is None:
+        narrator.say(NOT_AVAILABLE, "yellow")
+    else:
+        narrator.say(*alarm_in_words(alarm.to_json()))
+    return alarm

@@ -72,6 +72,11 @@ class Stage:
         return self.out / "fault"
 
     @property
+    def alarm(self) -> Path:
+        """Model, rules and request log of the server that Prometheus watches."""
+        return self.out / "alarm"
+
+    @property
     def summary(self) -> Path:
         """The figures for machines."""
         return self.out / "summary.json"

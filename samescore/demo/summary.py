@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from monitors.reference import ReferenceSet
+from samescore.demo.alarm import Alarm
 from samescore.demo.fault import Refused, Verdict
 from samescore.demo.figures import LogFigures, feature_psi, score_psi
 from samescore.demo.replays import Batches, Report, model_key
@@ -36,6 +37,7 @@ class Played:
         references: the bundles' frozen training distributions, by model.
         refused: the faulty server with its gate enforced.
         verdict: the replay of the faulty server's log.
+        alarm: what Prometheus saw.
         environment: what the bundles were made with, as a manifest names it.
     """
 
@@ -48,6 +50,7 @@ class Played:
     references: Mapping[str, ReferenceSet]
     refused: Refused
     verdict: Verdict
+    alarm: Alarm
     environment: Json
 
 
@@ -81,6 +84,8 @@ def summarise(played: Played, seconds: Mapping[str, float]) -> Json:
             "gate_status": played.refused.status,
             **played.verdict.details(),
         },
+        "alarm": played.alarm.to_json(),
+        "alarm_details": played.alarm.details(),
         "environment": _environment(played.environment),
         "seconds": dict(seconds),
     }

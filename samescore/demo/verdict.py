@@ -25,6 +25,7 @@ def problems(summary: Summary) -> list[str]:
         *(p for name in MUST_AGREE for p in _model(name, summary)),
         *_float32(summary.get(FLOAT32_MODEL, {})),
         *_fault(summary),
+        *_alarm(summary),
     ]
 
 
@@ -81,4 +82,24 @@ def _fault(summary: Summary) -> list[str]:
         found.append(f"the fault: found at {where}, planted at features {FAULTY_FEATURE}")
     if details.get("finding", {}).get("cause") != Cause.STORAGE_PRECISION:
         found.append(f"the fault: its cause is not proven to be {Cause.STORAGE_PRECISION}")
+    return found
+
+
+def _alarm(summary: Summary) -> list[str]:
+    """Where there was a Prometheus, the one alert must have come and gone, and no other."""
+    alarm, details = summary.get("alarm"), summary.get("alarm_details", {})
+    if alarm is None:
+        return ["the alarm: the act was not played"]
+    if not alarm["available"]:
+        return []
+    found = []
+    if not alarm["fired"]:
+        found.append(f"the alarm: {alarm['alert']} did not fire")
+    elif alarm["seconds_to_fire"] < 0:
+        found.append(f"the alarm: {alarm['alert']} fired before the fault began")
+    elif not alarm["resolved"]:
+        found.append(f"the alarm: {alarm['alert']} fired, and did not resolve")
+    if alarm["others"]:
+        found.append(f"the alarm: {', '.join(alarm['others'])} fired, which had no reason to")
+    found += [f"the alarm's client: {text}" for text in details["traffic"]["failures"][:3]]
     return found

@@ -1,19 +1,16 @@
-"""Request metrics: exact counts, exact bucket bounds, a page that Prometheus can read."""
+"""Request metrics: exact counts, exact bucket bounds."""
 
 from __future__ import annotations
 
 import math
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as openmetrics_families,
-)
-from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.protocols import Observer
 from consistency.scored import (
@@ -26,8 +23,9 @@ from consistency.scored import (
     StageLatency,
 )
 from monitors import metrics
-from monitors.latency import RequestMetrics, exposition
-from monitors.metrics import CATALOGUE, LATENCY_BUCKETS_SECONDS, Metric, MetricKind, Rejection
+from monitors.cells import CellStore
+from monitors.latency import RequestMetrics
+from monitors.metrics import LATENCY_BUCKETS_SECONDS
 
 INFO = ServableInfo(
     name="xgboost",
@@ -67,10 +65,11 @@ def scored(
 
 
 class Page:
-    """A metrics page with its registry, as a server has one."""
+    """Requests of one worker, and what a scrape says of them."""
 
-    def __init__(self, *available: ServableInfo) -> None:
-        self.metrics = RequestMetrics(version="0.1.0", servables=lambda: available)
+    def __init__(self, folder: Path, *available: ServableInfo, slot: int = 0) -> None:
+        store = CellStore(folder, slot)
+        self.metrics = RequestMetrics(store, servables=lambda: available)
         self.registry = CollectorRegistry()
         self.registry.register(self.metrics)
 
@@ -79,12 +78,12 @@ class Page:
 
 
 @pytest.fixture
-def page() -> Page:
-    return Page(INFO)
+def page(tmp_path: Path) -> Page:
+    return Page(tmp_path, INFO)
 
 
-def test_it_is_an_observer() -> None:
-    observer: Observer = RequestMetrics(version="0.1.0")
+def test_it_is_an_observer(page: Page) -> None:
+    observer: Observer = page.metrics
     assert observer.name == "request_metrics"
 
 
@@ -113,9 +112,6 @@ def test_every_label_set_of_an_available_servable_begins_at_zero(page: Page) -> 
     for stage in STAGES:
         labels = {"model": "xgboost", "version": "3", "stage": stage}
         assert page.value("samescore_stage_latency_seconds_count", **labels) == 0
-    for reason in Rejection:
-        assert page.value("samescore_http_rejections_total", reason=reason.value) == 0
-    assert page.value("samescore_log_drops_total") == 0
 
 
 @given(
@@ -128,8 +124,10 @@ def test_every_label_set_of_an_available_servable_begins_at_zero(page: Page) -> 
         max_size=50,
     )
 )
-def test_the_histogram_is_that_of_prometheus_client(times_ns: list[int]) -> None:
-    page = Page(INFO)
+def test_the_histogram_is_that_of_prometheus_client(
+    tmp_path_factory: pytest.TempPathFactory, times_ns: list[int]
+) -> None:
+    page = Page(tmp_path_factory.mktemp("cells"), INFO)
     registry = CollectorRegistry()
     peer = Histogram("peer", "-", buckets=LATENCY_BUCKETS_SECONDS, registry=registry)
     for time_ns in times_ns:
@@ -167,55 +165,34 @@ def test_a_stage_that_did_not_run_is_not_counted(page: Page) -> None:
     assert {stage for stage, count in counts.items() if count} == {"decode", "total"}
 
 
-def test_the_servings_own_counters(page: Page) -> None:
-    page.metrics.rejected("too_large")
-    page.metrics.rejected("a reason nobody declared")
-    page.metrics.observer_failed("feature_drift")
-    page.metrics.observer_failed("feature_drift")
-    page.metrics.log_dropped()
-    assert page.value("samescore_http_rejections_total", reason="too_large") == 1
-    assert page.value("samescore_http_rejections_total", reason="other") == 1
-    assert page.value("samescore_observer_failures_total", observer="feature_drift") == 2
-    assert page.value("samescore_log_drops_total") == 1
+def test_counters_of_a_version_that_went_away_stay(tmp_path: Path) -> None:
+    page = Page(tmp_path)
+    page.metrics.observe(scored())
+    assert page.value("samescore_requests_total", **OK) == 1
 
 
-def test_the_gate_shows_what_is_available_now_and_counters_stay() -> None:
-    available = [replace(INFO, gate=GateState.UNVERIFIED)]
-    request_metrics = RequestMetrics(version="0.1.0", servables=lambda: available)
-    registry = CollectorRegistry()
-    registry.register(request_metrics)
-    request_metrics.observe(scored())
-    gate = {"model": "xgboost", "version": "3", "gate": "unverified", "decimals": "10"}
-    assert registry.get_sample_value("samescore_servable_gate_info", gate) == 1
-    available.clear()
-    assert registry.get_sample_value("samescore_servable_gate_info", gate) is None
-    assert registry.get_sample_value("samescore_requests_total", OK) == 1
+def test_two_workers_are_added_up_whichever_is_scraped(tmp_path: Path) -> None:
+    pages = [Page(tmp_path, INFO, slot=slot) for slot in range(2)]
+    pages[0].metrics.observe(scored(rows=3, total_ns=1_000))
+    pages[1].metrics.observe(scored(rows=4, total_ns=2_000))
+    for page in pages:
+        assert page.value("samescore_requests_total", **OK) == 2
+        assert page.value("samescore_rows_total", **OK) == 7
+        labels = {"model": "xgboost", "version": "3", "stage": "total"}
+        assert page.value("samescore_stage_latency_seconds_sum", **labels) == 3e-6
 
 
-def test_the_page_holds_the_catalogue_and_nothing_else(page: Page) -> None:
-    page.metrics.observe(scored(total_ns=300_000))
-    page.metrics.observer_failed("feature_drift")
-    body, content_type = exposition(page.registry)
-    assert content_type.startswith("text/plain; version=0.0.4")
-    families = {f.name: f for f in text_string_to_metric_families(body.decode())}
-    by_family = {_family(metric): metric for metric in CATALOGUE}
-    assert families.keys() == by_family.keys()
-    for name, family in families.items():
-        assert family.documentation == by_family[name].help
-        assert family.samples
-        for sample in family.samples:
-            assert sample.labels.keys() - {"le"} == set(by_family[name].labels)
-            assert math.isfinite(sample.value)
-
-
-def test_a_scraper_that_asks_for_openmetrics_gets_it(page: Page) -> None:
-    page.metrics.observe(scored(total_ns=300_000))
-    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"
-    body, content_type = exposition(page.registry, accept)
-    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
-    families = {f.name: f.type for f in openmetrics_families(body.decode())}
-    assert families["samescore_build"] == "info"
-    assert families["samescore_stage_latency_seconds"] == "histogram"
+def test_the_worker_that_takes_a_slot_goes_on_counting(tmp_path: Path) -> None:
+    dead = CellStore(tmp_path)
+    killed = RequestMetrics(dead)
+    for _ in range(700):
+        killed.observe(scored(rows=2, backend_ns=20_000))
+    dead.close()  # what the kernel does with its lock; nothing else is done at the end
+    page = Page(tmp_path, INFO)
+    assert page.value("samescore_requests_total", **OK) == 700
+    page.metrics.observe(scored())
+    assert page.value("samescore_requests_total", **OK) == 701
+    assert page.value("samescore_rows_total", **OK) == 1_401
 
 
 def test_threads_lose_no_request(page: Page) -> None:
@@ -244,8 +221,3 @@ def _assert_one_scrape_is_whole(page: Page) -> None:
     requests = samples[metrics.REQUESTS.name, "ok"]
     assert samples[metrics.ROWS.name, "ok"] == 3 * requests
     assert samples[f"{metrics.STAGE_LATENCY.name}_count", "total"] == requests
-
-
-def _family(metric: Metric) -> str:
-    """Return the name that a parser gives the family of a metric."""
-    return metric.name.removesuffix("_total") if metric.kind is MetricKind.COUNTER else metric.name

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from pathlib import Path
 
 import pytest
 
 from monitors.metrics import (
     CATALOGUE,
+    JOB_CATALOGUE,
     LATENCY_BUCKETS_SECONDS,
     STAGE_LATENCY,
     Metric,
@@ -17,23 +19,35 @@ from monitors.metrics import (
     Rejection,
 )
 
-METRICS = pytest.mark.parametrize("metric", CATALOGUE, ids=lambda metric: metric.name)
+PAGE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+ALL = (*CATALOGUE, *JOB_CATALOGUE)
+METRICS = pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 SUFFIXES = {
     MetricKind.COUNTER: "_total",
     MetricKind.HISTOGRAM: "_seconds",
     MetricKind.INFO: "_info",
 }
 
+GAUGE_SUFFIXES = {
+    "ratio": "_ratio",
+    "rows": "_rows",
+    "seconds since the epoch": "_timestamp_seconds",
+}
+
 
 def test_every_name_stands_once() -> None:
-    names = [metric.name for metric in CATALOGUE]
-    assert len(names) == len(set(names)) == 8
+    names = [metric.name for metric in ALL]
+    assert len(names) == len(set(names))
 
 
 @METRICS
 def test_a_name_has_the_prefix_and_the_suffix_of_its_kind(metric: Metric) -> None:
     assert re.fullmatch(r"samescore(_[a-z]+)+", metric.name)
-    assert metric.name.endswith(SUFFIXES[metric.kind])
+    if metric.kind is not MetricKind.GAUGE:
+        assert metric.name.endswith(SUFFIXES[metric.kind])
+        return
+    assert not metric.name.endswith(("_total", "_info", "_count", "_sum", "_bucket"))
+    assert metric.name.endswith(GAUGE_SUFFIXES.get(metric.unit, ""))
 
 
 @METRICS
@@ -71,3 +85,10 @@ def test_latency_buckets_tell_microseconds_apart() -> None:
 
 def test_reasons_are_few() -> None:
     assert len(Rejection) < 10
+
+
+@METRICS
+def test_the_page_of_the_docs_says_what_it_is(metric: Metric) -> None:
+    labels = ", ".join(metric.labels)
+    rows = [line for line in PAGE.splitlines() if line.startswith(f"| `{metric.name}` |")]
+    assert [row.split("|")[2].strip() for row in rows] == [labels]

@@ -35,12 +35,20 @@ def test_the_commands_are_those_that_the_readme_names() -> None:
         ("bundle", "build"),
         ("bundle", "check"),
         ("bundle", "show"),
+        ("dashboards", "build"),
+        ("dashboards", "publish"),
         ("demo",),
+        ("drift", "run"),
+        ("drift", "show"),
         ("log", "cat"),
         ("log", "stats"),
         ("log", "verify"),
         ("replay",),
+        ("rules", "build"),
         ("serve",),
+        ("suite", "build"),
+        ("suite", "check"),
+        ("suite", "show"),
     ]
 
 

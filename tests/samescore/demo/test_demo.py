@@ -17,8 +17,11 @@ from typing import Any
 import orjson
 import pytest
 
-from samescore.demo.canvas import Plot
+from consistency.log import LoggedRequest, RequestLogReader
+from samescore.demo.alarm import Alarm
 from samescore.demo.report import against, render
+from samescore.demo.verdict import problems
+from samescore.plotting import Plot
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +94,40 @@ def test_the_fault_was_refused_and_then_found(ran: Ran) -> None:
     assert details["worst"]["online"] != details["worst"]["offline"]
 
 
+def test_the_one_alert_fired_and_resolved(ran: Ran) -> None:
+    """This machine must have a Prometheus: a demo without one is tested below."""
+    alarm, details = ran.summary["alarm"], ran.summary["alarm_details"]
+    assert alarm["available"], details["reason"]
+    assert set(alarm) == {
+        "available", "alert", "fired", "resolved", "seconds_to_fire", "seconds_to_resolve",
+        "others",
+    }  # fmt: skip
+    assert alarm["alert"] == "SamescoreUnseenCategories"
+    assert (alarm["fired"], alarm["resolved"], alarm["others"]) == (True, True, [])
+    assert alarm["seconds_to_fire"] > 0
+    assert alarm["seconds_to_resolve"] > 0
+    assert details["looks"][0]["state"] == "inactive"
+    assert max(k["unseen_ratio"] or 0 for k in details["looks"]) > details["threshold"]
+
+
+def test_the_requests_of_the_alarm_are_in_a_log_of_their_own(ran: Ran) -> None:
+    counted = ran.summary["alarm_details"]["traffic"]
+    assert counted["sent"] == counted["answered"] > 0
+    log = RequestLogReader(ran.out / "alarm" / "requests")
+    assert sum(isinstance(item, LoggedRequest) for item in log) == counted["sent"]
+
+
+def test_a_report_without_prometheus_says_so(ran: Ran) -> None:
+    nothing = Plot("title", "look", "data:,", 1)
+    plots = dict.fromkeys(("decimals", "proof", "latency", "scores", "psi"), nothing)
+    none = Alarm()
+    without = {**ran.summary, "alarm": none.to_json(), "alarm_details": none.details()}
+    assert problems(without) == []
+    page = render(without, plots)
+    assert "prometheus is not on PATH" in page
+    assert "Not shown." in page
+
+
 def test_every_month_has_scores_and_an_index(ran: Ran) -> None:
     months = [f"2013-{month:02d}" for month in range(7, 13)]
     for name in MODELS:
@@ -139,7 +176,7 @@ def test_the_report_needs_no_network(ran: Ran) -> None:
 
 def test_no_plot_of_the_report_is_empty(ran: Ran) -> None:
     drawings = [drawn(image) for image in Page(ran.page).images]
-    assert len(drawings) == 5
+    assert len(drawings) == 6
     for drawing in drawings:
         # A bar, ridge, cell text or mark is a path or a use of one; an empty frame has a dozen.
         assert drawing.count("<path") + drawing.count("<use") > 60
@@ -151,7 +188,8 @@ def drawn(image: str) -> str:
 
 def test_the_report_says_what_is_wrong(ran: Ran) -> None:
     nothing = Plot("title", "look", "data:,", 1)
-    plots = dict.fromkeys(("decimals", "proof", "latency", "scores", "psi"), nothing)
+    names = ("decimals", "proof", "latency", "scores", "psi", "alarm")
+    plots = dict.fromkeys(names, nothing)
     wrong = {**ran.summary, "problems": ["xgboost: <99%> of its rows agree"]}
     page = render(wrong, plots)
     assert "xgboost: &lt;99%&gt; of its rows agree" in page

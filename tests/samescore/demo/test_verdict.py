@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from samescore.demo.alarm import Alarm
 from samescore.demo.verdict import problems
 
 Summary = dict[str, Any]
@@ -35,6 +36,16 @@ GOOD: Summary = {
     "log": {"intact": True, "segments_open": 0},
     "snapshots": {"rows": {"a": 1, "b": 399}},
     "replay": {name: {"agrees": name != "keras_float32"} for name in NAMES},
+    "alarm": {
+        "available": True,
+        "alert": "TheAlert",
+        "fired": True,
+        "resolved": True,
+        "seconds_to_fire": 4.0,
+        "seconds_to_resolve": 5.0,
+        "others": [],
+    },
+    "alarm_details": {"traffic": {"sent": 9, "answered": 9, "failures": []}},
     "keras_float32": {
         "rows": 100,
         "rows_differing": 3,
@@ -83,6 +94,12 @@ def test_an_empty_summary_is_no_success() -> None:
         (lambda s: s["fault"].update(feature="temp"), "temp"),
         (lambda s: s["fault_details"].update(refused_by_gate=False), "let it pass"),
         (lambda s: s["fault_details"].update(finding={}), "not proven"),
+        (lambda s: s.pop("alarm"), "not played"),
+        (lambda s: s["alarm"].update(fired=False, seconds_to_fire=None), "did not fire"),
+        (lambda s: s["alarm"].update(seconds_to_fire=-1.0), "before the fault began"),
+        (lambda s: s["alarm"].update(resolved=False), "did not resolve"),
+        (lambda s: s["alarm"].update(others=["AnotherAlert"]), "AnotherAlert"),
+        (lambda s: s["alarm_details"]["traffic"].update(failures=["500: no"]), "500: no"),
     ],
 )
 def test_what_is_broken_is_named(change: Callable[[Summary], object], named: str) -> None:
@@ -93,6 +110,13 @@ def test_what_is_broken_is_named(change: Callable[[Summary], object], named: str
 
 def test_a_model_that_was_not_replayed_is_no_success() -> None:
     assert broken(lambda s: s["models"]["lightgbm"].update(rows=0))
+
+
+def test_where_no_prometheus_is_nothing_was_promised() -> None:
+    def none_installed(summary: Summary) -> None:
+        summary.update(alarm=Alarm().to_json(), alarm_details=Alarm().details())
+
+    assert broken(none_installed) == []
 
 
 def test_a_network_that_agrees_at_every_batch_needs_no_proof() -> None:

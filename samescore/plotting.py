@@ -1,4 +1,4 @@
-"""What all plots share: colours, type, and how one becomes part of the page.
+"""What all plots share: colours, type, and how one becomes part of a page.
 
 Colours are Okabe and Ito's, which readers with any kind of colour vision can tell apart; blue says
 "agrees", vermilion "differs", and nothing is said by colour alone.
@@ -83,7 +83,8 @@ def plot(title: str, look: str, drawn: Figure, marks: int) -> Plot:
     As an image of its own, so that the ids of two drawings on one page cannot meet.
     """
     stream = io.BytesIO()
-    drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    with style():  # the salt of the ids is read when the file is written
+        drawn.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")
     return Plot(title, look, f"data:image/svg+xml;base64,{encoded}", marks)
 

@@ -1,0 +1,100 @@
+"""The recorded ratios that the alerts compare, and the PromQL they are made of.
+
+A ratio is a sum over a sum, so that ten servers count as one. No expression makes an answer out of
+missing data.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from consistency.scored import Outcome
+from monitors import metrics
+from monitors.alert_settings import AlertSettings
+from monitors.metrics import Metric
+from monitors.rules import RecordingRule, duration, selector
+
+VERSION: Final = ("job", "model", "version")
+FEATURE: Final = (*VERSION, "feature")
+SUITE: Final = ("job", "model", "rule", "action")
+
+_FAILED: Final = f"=~{Outcome.BACKEND_ERROR}|{Outcome.TIMEOUT}"
+
+
+class Recordings:
+    """The recording rules of one job and one rate window.
+
+    Args:
+        settings: see `AlertSettings`.
+
+    Attributes:
+        requests: requests in the window, by model version.
+        slow, failed, refused: ratios of them.
+        rows: scored rows in the window, by model version.
+        unseen, missing: ratios of them, by feature.
+        violations: ratio of all rows that broke a rule of the expectation suite.
+    """
+
+    def __init__(self, settings: AlertSettings) -> None:
+        self._job = settings.job
+        self._window = duration(settings.window_seconds)
+        self.requests = self._number("requests", metrics.REQUESTS)
+        self.slow = self._ratio(VERSION, "requests_slow", self._slow(settings.latency_seconds))
+        self.failed = self._ratio(VERSION, "requests_failed", self._ended(_FAILED))
+        self.refused = self._ratio(VERSION, "requests_data_error", self._ended(Outcome.DATA_ERROR))
+        self.rows = self._number("rows_scored", metrics.ROWS, outcome=Outcome.OK)
+        self.unseen = self._ratio(
+            FEATURE, "feature_unseen", self._of_scored_rows(metrics.FEATURE_UNSEEN)
+        )
+        self.missing = self._ratio(
+            FEATURE, "feature_missing", self._of_scored_rows(metrics.FEATURE_MISSING)
+        )
+        self.violations = self._ratio(SUITE, "suite_violations", self._broken())
+
+    def series(self, metric: Metric, **labels: str) -> str:
+        """Return the selector of a metric of this job."""
+        return selector(metric, job=self._job, **labels)
+
+    def increase(self, by: tuple[str, ...], metric: Metric, **labels: str) -> str:
+        """Return by how much a counter grew in the window, summed."""
+        return f"sum by ({commas(by)}) (increase({self.series(metric, **labels)}[{self._window}]))"
+
+    def _rate(self, by: tuple[str, ...], metric: Metric, *, suffix: str = "", **labels: str) -> str:
+        series = selector(metric, suffix=suffix, job=self._job, **labels)
+        return f"sum by ({commas(by)}) (rate({series}[{self._window}]))"
+
+    def _slow(self, latency_seconds: float) -> str:
+        latency = metrics.STAGE_LATENCY
+        bound = repr(latency_seconds)  # as the exporter writes its `le`
+        everything = self._rate(VERSION, latency, suffix="_count", stage="total")
+        in_time = self._rate(VERSION, latency, suffix="_bucket", stage="total", le=bound)
+        return f"(\n  {everything}\n  -\n  {in_time}\n)\n/\n{everything}"
+
+    def _ended(self, outcome: str) -> str:
+        part = self._rate(VERSION, metrics.REQUESTS, outcome=outcome)
+        return f"{part}\n/\n{self._rate(VERSION, metrics.REQUESTS)}"
+
+    def _of_scored_rows(self, metric: Metric) -> str:
+        rows = self._rate(VERSION, metrics.ROWS, outcome=Outcome.OK)
+        part = self._rate(FEATURE, metric)
+        return f"{part}\n/ on ({commas(VERSION)}) group_left ()\n{rows}"
+
+    def _broken(self) -> str:
+        part = self._rate(SUITE, metrics.SUITE_VIOLATIONS)
+        rows = self._rate(("job", "model"), metrics.ROWS)
+        return f"{part}\n/ on (job, model) group_left ()\n{rows}"
+
+    def _number(self, what: str, metric: Metric, **labels: str) -> RecordingRule:
+        expr = self.increase(VERSION, metric, **labels)
+        return self._named(VERSION, what, f"increase{self._window}", expr)
+
+    def _ratio(self, level: tuple[str, ...], what: str, expr: str) -> RecordingRule:
+        return self._named(level, what, f"ratio_rate{self._window}", expr)
+
+    def _named(self, level: tuple[str, ...], what: str, operation: str, expr: str) -> RecordingRule:
+        return RecordingRule(f"{'_'.join(level)}:{metrics.PREFIX}_{what}:{operation}", expr)
+
+
+def commas(labels: tuple[str, ...]) -> str:
+    """Return label names as `by` and `on` take them."""
+    return ", ".join(labels)

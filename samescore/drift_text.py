@@ -1,0 +1,144 @@
+"""What the drift job tells a person in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from monitors.drift.judgement import Verdict
+from monitors.drift.record import WindowRecord
+from monitors.drift.store import Change
+from monitors.drift.windows import gaps, utc_text
+from samescore.drift_run import DriftRun, Outcome
+
+_STYLES: Final = {
+    Verdict.DRIFT: "bold red",
+    Verdict.TOO_FEW_ROWS: "yellow",
+    Verdict.NO_DRIFT: "",
+}
+_MOST_LISTED: Final = 10
+_MOST_WINDOWS: Final = 31
+
+
+def show_run(found: DriftRun) -> None:
+    """Print the windows, what this run did to them, and how it ends."""
+    console = Console()
+    subject = found.subject
+    if found.history:
+        title = f"{subject.model}/{subject.version}: windows of {found.job.length} by {subject.by}"
+        console.print(windows_table(title, found.history[-_MOST_WINDOWS:]))
+    if len(found.history) > _MOST_WINDOWS:
+        earlier = len(found.history) - _MOST_WINDOWS
+        console.print(f"{earlier} earlier windows: samescore drift show {found.folder}",
+                      markup=False, soft_wrap=True)  # fmt: skip
+    did = {c: sum(change is c for change in found.changes.values()) for c in Change}
+    told = ", ".join(f"{n} {change.value}" for change, n in did.items())
+    console.print(f"windows in the log: {told}; kept in {found.folder}", soft_wrap=True)
+    console.print(conclusion(found), markup=False, soft_wrap=True,
+                  style=_STYLES[_as_verdict(found)])  # fmt: skip
+
+
+def _as_verdict(found: DriftRun) -> Verdict:
+    if found.outcome is Outcome.NOTHING_TO_JUDGE:
+        return Verdict.TOO_FEW_ROWS
+    return Verdict(found.outcome.value)
+
+
+def conclusion(found: DriftRun) -> str:
+    """Return the verdict as a sentence."""
+    if found.outcome is Outcome.NOTHING_TO_JUDGE:
+        return f"nothing to judge: {_why_nothing(found)}"
+    which = ", ".join(r.window.label for r in found.deciding)
+    if found.outcome is Outcome.NO_DRIFT:
+        return f"no drift in {which}"
+    moved = [
+        f"{r.window.label}: " + ", ".join(f"{m.name} {m.psi:.3g}" for m in r.judgement.drifted)
+        for r in found.deciding
+        if r.verdict is Verdict.DRIFT
+    ]
+    return "drift (population stability index) in " + "; ".join(moved)
+
+
+def _why_nothing(found: DriftRun) -> str:
+    if found.changes:
+        rows = ", ".join(f"{r.window.label} has {r.counts.rows}" for r in found.deciding)
+        least = found.job.thresholds.min_rows
+        return f"too few rows: {rows}, a verdict needs {least} (--min-rows); or widen the --window"
+    if found.waiting:
+        return (
+            f"no window is over yet, the first ends at {found.waiting[0].end}; wait, or judge it "
+            f"as it is with --include-open"
+        )
+    other = found.skipped.other_models + sum(found.skipped.other_bundles.values())
+    name = f"{found.subject.model}/{found.subject.version}"
+    if other:
+        return f"the log holds no request that this bundle of {name} served, only {other} others"
+    return "the log holds no request"
+
+
+def warnings_of(found: DriftRun) -> list[str]:
+    """Return what a reader of the verdict must know, a sentence each."""
+    skipped, told = found.skipped, []
+    if skipped.damaged_lines:
+        first = [f"{d.segment} line {d.line} ({d.problem})" for d in skipped.damage]
+        more = ", ..." if skipped.damaged_lines > _MOST_LISTED else ""
+        told.append(
+            f"{skipped.damaged_lines} damaged lines were skipped: "
+            f"{', '.join(first[:_MOST_LISTED])}{more}; see samescore log verify"
+        )
+    if skipped.torn_tails:
+        told.append(f"{skipped.torn_tails} torn tails were skipped; they were never answered")
+    told += [
+        f"{requests} requests were skipped: another bundle of this version served them ({digest})"
+        for digest, requests in sorted(skipped.other_bundles.items())
+    ]
+    untimed = sum(record.counts.untimed for record in found.judged)
+    if untimed:
+        told.append(f"{untimed} requests without an event time went by their ingest time")
+    if found.kept:
+        told.append(
+            f"the log now holds fewer requests than were counted before, these windows stay as "
+            f"they were: {', '.join(w.label for w in found.kept[:_MOST_LISTED])}"
+        )
+    told += _told_gaps(found)
+    return told
+
+
+def _told_gaps(found: DriftRun) -> list[str]:
+    """Tell the longest gap only: a service that sleeps at night has hundreds."""
+    held = gaps(r.window for r in found.history)
+    if not held:
+        return []
+    longest = max(held, key=lambda gap: gap.windows)
+    start, end = utc_text(longest.start_s), utc_text(longest.end_s)
+    total = sum(gap.windows for gap in held)
+    return [f"{total} windows hold no request; the longest gap is from {start} to {end}"]
+
+
+def windows_table(title: str, records: Sequence[WindowRecord]) -> Table:
+    """Return judged windows as a table for the terminal."""
+    table = Table(title=title)
+    for column in ("window", "rows", "refused", "verdict", "score PSI", "largest feature PSI"):
+        left = column in ("window", "verdict", "largest feature PSI")
+        table.add_column(column, justify="left" if left else "right")
+    for record in records:
+        psi = record.judgement.score_psi
+        open_yet = "" if record.complete else " (open)"
+        table.add_row(
+            record.window.label + open_yet,
+            f"{record.counts.rows:,}",
+            f"{record.counts.refused:,}",
+            record.verdict.value.replace("_", " "),
+            "-" if psi is None else f"{psi:.3f}",
+            _largest(record),
+            style=_STYLES[record.verdict],
+        )
+    return table
+
+
+def _largest(record: WindowRecord) -> str:
+    top = max(record.judgement.features, key=lambda m: m.psi, default=None)
+    return "-" if top is None else f"{top.psi:.3f} {top.name}"

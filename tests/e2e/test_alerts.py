@@ -1,0 +1,191 @@
+"""From a fault in a served process to a webhook, through a real Prometheus and Alertmanager.
+
+All times are shortened: a rate window of 6 s instead of 5 min, and so on. The rules, the routing
+and the server are those of everybody.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from monitors import metrics
+from monitors.alert_settings import AlertSettings
+from monitors.alerts import build_rules
+from monitors.rules import to_yaml
+from tests.fixtures.prometheus import Running, Webhook, alertmanager, prometheus, webhook
+from tests.fixtures.server import Client, serving
+from tests.fixtures.tiny import PACKAGE, Tiny, make_records, record_body
+
+pytestmark = pytest.mark.slow
+
+FAULTY = Path(__file__).parents[1] / "fixtures" / "faulty_serve.py"
+RULES = AlertSettings(
+    latency_seconds=0.25,
+    slow_ratio=0.5,
+    min_requests=5,
+    min_rows=20,
+    min_window_rows=200,
+    window_seconds=6,
+    for_seconds=3,
+)
+ROUTE = {"group_wait": "200ms", "group_interval": "1s", "repeat_interval": "1h"}
+STATED_SECONDS = 6 + 3 + 1 + 1 + 1
+"""Rate window, `for`, scrape, evaluation, Alertmanager's round."""
+SLACK_SECONDS = 20
+"""Other processes share the cores."""
+ROWS = 5
+Record = dict[str, Any]
+
+
+@dataclass
+class Traffic:
+    """One connection that sends about 30 requests a second, of five rows each."""
+
+    port: int
+    bodies: Sequence[bytes]
+    sent: int = 0
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        client = Client(self.port)
+        for number in itertools.count():
+            if self._stop.wait(0.03):
+                break
+            reply = client.post("/predict/tiny/1", self.bodies[number % len(self.bodies)])
+            self.sent += 1
+            if reply.status != 200:
+                self.failures.append(reply.body.decode())
+        client.close()
+
+
+@dataclass
+class Scene:
+    """A server under traffic, and those who watch it."""
+
+    traffic: Traffic
+    healthy: Sequence[bytes]
+    records: list[Record]
+    switch: Path
+    hook: Webhook
+    prometheus: Running
+
+    def begin(self, fault: str) -> None:
+        """Let a fault begin."""
+        if fault == "slow":
+            self.switch.write_text("0.4")
+        elif fault == "unseen category":
+            self.traffic.bodies = bodies([unseen(r, i) for i, r in enumerate(self.records)])
+        else:
+            self.traffic.bodies = bodies([{**r, "amount": r["amount"] + 40} for r in self.records])
+
+    def end(self) -> None:
+        """Let whatever fault there is end."""
+        self.switch.unlink(missing_ok=True)
+        self.traffic.bodies = self.healthy
+
+
+def bodies(records: list[Record]) -> list[bytes]:
+    chunks = (records[at : at + ROWS] for at in range(0, len(records), ROWS))
+    return [orjson.dumps(record_body(chunk)) for chunk in chunks]
+
+
+def unseen(record: Record, number: int) -> Record:
+    """Rename every second Ulm: neither city has a rate, so nothing else changes."""
+    renamed = record["city"] == "Ulm" and number % 2
+    return {**record, "city": "Atlantis"} if renamed else record
+
+
+@pytest.fixture(scope="module")
+def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    root = tmp_path_factory.mktemp("alerts")
+    records = [r for r in make_records(2000, seed=7) if r["city"] != "Atlantis"]
+    tiny.build(root / "models", reference=records)
+    rules = root / "rules.yml"
+    rules.write_text(to_yaml(build_rules(RULES), "for the test"))
+    switch = root / "slow"
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            serving(
+                root / "models", "--log", root / "log", "--pipeline", PACKAGE,
+                "--snapshots", tiny.base / ".snapshots",
+                "--window-slices", 3, "--window-slice-seconds", 2, "--window-min-rows", 100,
+                errors=root / "stderr",
+                environment={**tiny.environment(), "SLOW_SWITCH": str(switch)},
+                command=(sys.executable, FAULTY),
+            )
+        )  # fmt: skip
+        healthy = bodies(records)
+        traffic = Traffic(server.port, healthy)
+        stack.callback(traffic.stop)
+        hook = stack.enter_context(webhook())
+        manager = stack.enter_context(alertmanager(root, hook, **ROUTE))
+        target = {"samescore": f"127.0.0.1:{server.port}"}
+        watcher = stack.enter_context(prometheus(root, target, rules=rules, to=manager))
+        yield Scene(traffic, healthy, records, switch, hook, watcher)
+        assert traffic.failures == []
+
+
+def test_healthy_traffic_fires_nothing(scene: Scene) -> None:
+    """And not for lack of data: what the alerts compare is there."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        assert "firing" not in scene.prometheus.alerts().values()
+        time.sleep(0.5)
+    assert scene.hook.notices == []
+    for rule in (rule for group in build_rules(RULES) for rule in group.recordings):
+        if "suite" not in rule.record:  # no suite is served here
+            assert scene.prometheus.instant(rule.record), rule.record
+    (psi,) = scene.prometheus.instant(metrics.SCORE_PSI.name)
+    assert 0 <= float(psi["value"][1]) < RULES.score_psi / 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "alert", "labels"),
+    [
+        ("slow", "SamescoreHighLatency", {}),
+        ("unseen category", "SamescoreUnseenCategories", {"feature": "city_code"}),
+        ("shifted scores", "SamescoreScorePsiHigh", {}),
+    ],
+)
+def test_a_fault_reaches_the_webhook_is_resolved_and_nothing_else_fires(
+    scene: Scene, fault: str, alert: str, labels: dict[str, str]
+) -> None:
+    began = time.monotonic()
+    scene.begin(fault)
+    fired = scene.hook.wait_for(alert, "firing", began, STATED_SECONDS + SLACK_SECONDS)
+    held = scene.prometheus.alerts()
+    ended = time.monotonic()
+    scene.end()
+    resolved = scene.hook.wait_for(alert, "resolved", ended, STATED_SECONDS + SLACK_SECONDS)
+    print(
+        f"{fault}: fired after {fired.at - began:.1f} s, resolved after {resolved.at - ended:.1f}"
+    )
+    expected = {"model": "tiny", "version": "1", "severity": "warning", **labels}
+    assert expected.items() <= fired.labels.items()
+    assert fired.receiver == "team"
+    assert fired.annotations["runbook_url"].endswith(f"/{alert}.html")
+    assert "tiny/1" in fired.annotations["description"]
+    assert {name for name, state in held.items() if state == "firing"} == {alert}
+    came = {notice.alert for notice in scene.hook.notices if notice.at >= began}
+    assert came == {alert}

@@ -1,0 +1,84 @@
+"""The page of metrics: the catalogue, all of it, as Prometheus reads it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from consistency.scored import GateState, ServableInfo
+from monitors.cells import CellStore
+from monitors.counters import EventCounters
+from monitors.exposition import Collectors, exposition
+from monitors.latency import RequestMetrics
+from monitors.metrics import CATALOGUE, SUITE_VIOLATIONS, Metric, MetricKind
+from monitors.online import RowMonitor
+from monitors.reference import ReferenceSet
+from monitors.server_facts import ServerFacts
+from monitors.window import WindowSettings
+from tests.fixtures.scored import INFO, make_request
+
+
+@pytest.fixture
+def available() -> list[ServableInfo]:
+    return [INFO]
+
+
+@pytest.fixture
+def collectors(tmp_path: Path, available: list[ServableInfo]) -> Collectors:
+    """All that a server has, after one request."""
+    store = CellStore(tmp_path)
+    requests = RequestMetrics(store, servables=lambda: available)
+    rows = RowMonitor(store, window=WindowSettings(min_rows=1), servables=lambda: available)
+    reference = ReferenceSet.build({"x": np.arange(10.0)}, np.linspace(0, 1, 10))
+    rows.prepare(INFO, ("x",), reference.to_bytes())
+    counters = EventCounters(store, [requests.name, rows.name])
+    counters.declare(SUITE_VIOLATIONS, [("m", "x/not_null", "reject")])
+    for observer in (requests, rows):
+        observer.observe(make_request())
+    facts = ServerFacts(store, version="0.1.0", servables=lambda: available)
+    return Collectors([requests, rows, counters, facts])
+
+
+def test_the_page_holds_the_catalogue_and_nothing_else(collectors: Collectors) -> None:
+    body, content_type = exposition(collectors)
+    assert content_type.startswith("text/plain; version=0.0.4")
+    families = {f.name: f for f in text_string_to_metric_families(body.decode())}
+    by_family = {_family(metric): metric for metric in CATALOGUE}
+    assert families.keys() == by_family.keys()
+    for name, family in families.items():
+        assert family.documentation == by_family[name].help
+        assert family.samples, name
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == set(by_family[name].labels)
+            assert math.isfinite(sample.value)
+
+
+def test_a_scraper_that_asks_for_openmetrics_gets_it(collectors: Collectors) -> None:
+    accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"
+    body, content_type = exposition(collectors, accept)
+    assert content_type.startswith("application/openmetrics-text; version=1.0.0")
+    families = {f.name: f.type for f in openmetrics_families(body.decode())}
+    assert families["samescore_build"] == "info"
+    assert families["samescore_stage_latency_seconds"] == "histogram"
+
+
+def test_the_gate_shows_what_is_available_now(
+    collectors: Collectors, available: list[ServableInfo]
+) -> None:
+    gate = 'samescore_servable_gate_info{decimals="10",gate="verified",model="m",version="1"} 1.0'
+    assert gate in exposition(collectors)[0].decode()
+    assert GateState.VERIFIED in gate
+    available.clear()
+    assert gate not in exposition(collectors)[0].decode()
+
+
+def _family(metric: Metric) -> str:
+    """Return the name that a parser gives the family of a metric."""
+    return metric.name.removesuffix("_total") if metric.kind is MetricKind.COUNTER else metric.name

@@ -1,0 +1,71 @@
+"""The files in deploy/prometheus are what Prometheus and Alertmanager accept, and current."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.cli import samescore
+from tests.fixtures.prometheus import ALERTMANAGER_CONFIG, alertmanager, component, webhook
+
+FOLDER = ALERTMANAGER_CONFIG.parent
+CRITICAL = {"severity": "critical", "job": "j", "model": "m"}
+WARNING = {"severity": "warning", "job": "j", "model": "m"}
+
+
+def asked(program: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [component(program), *map(str, arguments)],
+        check=False, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_the_committed_rules_are_what_the_builder_builds() -> None:
+    ran = samescore("rules", "build", "--out", FOLDER / "samescore-rules.yml", "--check")
+    assert ran.code == 0, ran.out
+
+
+def test_prometheus_accepts_its_configuration_and_the_rules() -> None:
+    assert asked("promtool", "check", "config", FOLDER / "prometheus.yml").count("SUCCESS") == 3
+
+
+def test_alertmanager_accepts_its_configuration() -> None:
+    assert "SUCCESS" in asked("amtool", "check-config", ALERTMANAGER_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "board")]
+)
+def test_alerts_are_routed_by_severity(severity: str, receiver: str) -> None:
+    said = asked(
+        "amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER_CONFIG}",
+        f"severity={severity}",
+    )  # fmt: skip
+    assert said.split() == [receiver]
+
+
+@pytest.mark.slow
+def test_what_is_critical_silences_the_warnings_of_the_same_model_alone(tmp_path: Path) -> None:
+    sent = [
+        {**CRITICAL, "alertname": "SamescoreHighErrorRatio"},
+        {**WARNING, "alertname": "SamescoreHighLatency"},
+        {**WARNING, "alertname": "SamescoreHighLatency", "model": "other"},
+        {"severity": "critical", "alertname": "SamescoreMetricsAbsent", "job": "gone"},
+        {**WARNING, "alertname": "SamescoreHighLatency", "job": "gone"},
+        {"severity": "info", "alertname": "SamescoreDriftMetricsAbsent"},
+    ]
+    with webhook() as hook, alertmanager(tmp_path, hook, group_wait="1s") as manager:
+        manager.ask("/api/v2/alerts", [{"labels": labels} for labels in sent])
+        hook.wait_until(lambda: len(hook.notices) >= 3, "three notices", 30)
+        time.sleep(2)  # longer than the groups wait: the others would be here too
+    came = {(n.receiver, n.alert, n.labels.get("job"), n.labels.get("model")) for n in hook.notices}
+    assert came == {
+        ("pager", "SamescoreHighErrorRatio", "j", "m"),
+        ("team", "SamescoreHighLatency", "j", "other"),
+        ("pager", "SamescoreMetricsAbsent", "gone", None),
+    }
