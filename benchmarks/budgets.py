@@ -24,6 +24,7 @@ MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
         "log.write_p99_us": ("µs", Budget(Sense.AT_MOST, 15)),
         "log.write_p50_us": ("µs", None),
         "replay.overhead_us_per_row": ("µs", Budget(Sense.AT_MOST, 10)),
+        "replay.overhead_us_per_row.batched": ("µs", None),
         "pipeline.one_record_us": ("µs", None),
         "pipeline.million_rows_s": ("s", None),
         "monitors.online_mean_us": ("µs", Budget(Sense.AT_MOST, 5)),

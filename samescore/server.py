@@ -107,7 +107,7 @@ class Server:
             trusted=settings.trusted,
             store=settings.snapshot_store,
             gate=settings.gate,
-            max_batch=min(64, settings.plane.max_rows),
+            max_batch=settings.plane.max_rows,
             threads=settings.threads,
             transport=settings.transport,
         )

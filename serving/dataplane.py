@@ -126,7 +126,7 @@ class DataPlane:
         with self._servables.acquire(name, version) as servable:
             request = await run.through(servable, self._guards, self._settings.max_rows)
         self._record(request)
-        return Reply(request, run.opaque_answer)
+        return Reply(request, servable.opaque is not None, run.opaque_answer)
 
     def _record(self, request: ScoredRequest) -> None:
         try:

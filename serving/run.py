@@ -36,10 +36,12 @@ class Reply:
 
     Attributes:
         request: the scored request.
-        opaque_answer: an InferenceService's own answer, passed on as it is; else None.
+        opaque: whether an InferenceService answered.
+        opaque_answer: its own answer, passed on as it is.
     """
 
     request: ScoredRequest
+    opaque: bool = False
     opaque_answer: Json = None
 
 

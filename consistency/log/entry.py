@@ -241,8 +241,9 @@ def _infinities(values: Column) -> list[list[int]]:
 
 
 def _holds_infinity(values: Column) -> bool:
-    if values.size == 1:  # a single score: half the price of asking numpy
-        return math.isinf(values.item())
+    if len(values) == 1:  # of one row, half the price of asking numpy
+        flat = values.ravel().tolist()
+        return math.inf in flat or -math.inf in flat
     return bool(np.isinf(values).any())
 
 

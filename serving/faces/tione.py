@@ -166,7 +166,7 @@ def _content_type(scope: Scope) -> str:
 def _body(reply: Reply, code: Code) -> bytes:
     if code is not Code.SUCCESS:
         return _error(code, reply.request.message)
-    if reply.opaque_answer is not None:
+    if reply.opaque:
         return orjson.dumps(reply.opaque_answer)
     scores = reply.request.scores
     insts = [] if scores is None else scores.tolist()

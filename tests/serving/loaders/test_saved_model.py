@@ -111,7 +111,7 @@ def test_inputs_named_like_features_get_their_features(keras: Any, tmp_path: Pat
     assert outputs["twice"].dtype == np.int64
     assert outputs["total"].tolist() == [1.5 + 10 + 6, np.float32(2.5 + 2**40 + 6)]
     assert scorer.info.dtype in ("float32+int64", "int64+float32")
-    with pytest.raises(BackendError, match="input '(history|clicks)' is no feature"):
+    with pytest.raises(BackendError, match=r"input '(history|clicks)' is no feature"):
         scorer.score(FeatureBatch(FeatureSchema.float64(("age",)), 2, whole.numeric))
 
 
