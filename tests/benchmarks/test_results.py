@@ -71,6 +71,7 @@ def test_every_budget_of_the_design_is_the_one_that_is_checked() -> None:
         "serving.single_p99_ms.keras_float64": "< 20",
         "log.write_p99_us": "≤ 15",
         "replay.overhead_us_per_row": "≤ 10",
+        "monitors.online_mean_us": "≤ 5",
         "import.consistency_s": "< 0.3",
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -170,6 +171,23 @@ def test_they_agree_after_a_worker_was_killed_up_to_the_requests_in_flight(
     assert verdict.intact
     assert verdict.requests == len(logged)
     assert f"worker 0 (pid {killed}) ended with exit code -9" in site.server.errors.read_text()
+
+
+def test_guards_travel_to_every_worker_and_are_counted_together(tiny: Tiny, tmp_path: Path) -> None:
+    rule = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "age"}}
+    rule["kwargs"] |= {"min_value": 0, "max_value": 17}  # type: ignore[operator]
+    suite = tmp_path / "suite.json"
+    suite.write_bytes(orjson.dumps({"name": "children", "expectations": [rule], "meta": {}}))
+    with serving(
+        tiny.base, "--log", tmp_path / "log", "--pipeline", PACKAGE, "--workers", "2",
+        "--suite", f"tiny={suite}", "--suite-policy", "flag",
+        errors=tmp_path / "stderr", environment=tiny.environment(),
+    ) as server:  # fmt: skip
+        site = Site(server, tmp_path / "log", [record_body(tiny.records[:3])], [])
+        for load in site.keep_all_busy(50):
+            load.stop()
+        assert site.metric("samescore_suite_violations_total") == site.client().rows
+        assert server.terminate() == 0
 
 
 def test_workers_end_when_their_supervisor_is_killed(site: Site) -> None:
