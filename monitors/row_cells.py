@@ -125,6 +125,8 @@ class RowWriter:
             self._note_one(batch, scores)
             self._count_in(1)
             return
+        if self._filled + rows > BLOCK:
+            self._turn()  # a reader sees a request wholly, unless it is longer than a block
         begin = 0
         while begin < rows:
             end = min(rows, begin + BLOCK - self._filled)
