@@ -24,11 +24,11 @@ from consistency.scored import (
     ServableInfo,
     StageLatency,
 )
-from monitors.blocks import BLOCK
-from monitors.cells import CellStore
-from monitors.latency import RequestMetrics
 from monitors.metrics import LATENCY_BUCKETS_SECONDS
-from monitors.online import RowMonitor
+from monitors.online.blocks import BLOCK
+from monitors.online.cells import CellStore
+from monitors.online.latency import RequestMetrics
+from monitors.online.observer import RowMonitor
 from monitors.reference import NumericReference, ReferenceSet
 
 FEATURES: Final = 50

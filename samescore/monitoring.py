@@ -10,15 +10,15 @@ from pathlib import Path
 from consistency.errors import LogError
 from consistency.protocols import Observer
 from consistency.scored import ServableInfo
-from monitors.cell_folder import CellFolder
-from monitors.cells import CellStore
-from monitors.counters import EventCounters
 from monitors.errors import MonitorError
-from monitors.exposition import Collectors, exposition
-from monitors.latency import RequestMetrics
-from monitors.online import RowMonitor
-from monitors.server_facts import ServerFacts
-from monitors.window import WindowSettings
+from monitors.online.cell_folder import CellFolder
+from monitors.online.cells import CellStore
+from monitors.online.counters import EventCounters
+from monitors.online.exposition import Collectors, exposition
+from monitors.online.latency import RequestMetrics
+from monitors.online.observer import RowMonitor
+from monitors.online.server_facts import ServerFacts
+from monitors.online.window import WindowSettings
 from samescore import __version__
 from serving.core.loader import Loader
 from serving.servable import Servable

@@ -17,7 +17,7 @@ from consistency.pipeline import BoundPipeline
 from consistency.protocols import Guard
 from consistency.scored import ServableInfo
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
-from monitors.window import WindowSettings
+from monitors.online.window import WindowSettings
 from samescore.monitoring import Monitoring, WatchedLoader, WorkerPlace
 from samescore.replaying import OpaqueSpec
 from samescore.suites import counted

@@ -19,7 +19,7 @@ from monitors.suites.gx import suite_json
 from monitors.suites.profile import profile
 
 if TYPE_CHECKING:  # it brings prometheus_client, which building a suite does not need
-    from monitors.counters import EventCounters
+    from monitors.online.counters import EventCounters
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Final
 
 from consistency.errors import ConfigError, LogError, SamescoreError
 from consistency.log.segments import seal_abandoned
-from monitors.cell_folder import CellFolder
+from monitors.online.cell_folder import CellFolder
 from samescore.monitoring import WorkerPlace
 from samescore.server import Server, ServerSettings, listen, run_app, url_of
 from serving.core.state import ManagerState

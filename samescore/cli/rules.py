@@ -13,9 +13,9 @@ from typing import Any, Final
 import click
 
 from consistency.errors import ConfigError
-from monitors.alert_settings import EXAMPLE_DASHBOARD_URL, EXAMPLE_RUNBOOK_URL, AlertSettings
-from monitors.alerts import build_rules
-from monitors.rules import to_yaml
+from monitors.alerting.alerts import build_rules
+from monitors.alerting.rules import to_yaml
+from monitors.alerting.settings import EXAMPLE_DASHBOARD_URL, EXAMPLE_RUNBOOK_URL, AlertSettings
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 HEAD: Final = "Written by samescore rules build; build it anew instead of editing it."

@@ -12,8 +12,8 @@ import click
 from consistency.log import LogSettings
 from consistency.log.writer import MIB, Fsync
 from consistency.snapshots import SnapshotStore
+from monitors.online.window import DEFAULT_MIN_ROWS, WindowSettings
 from monitors.suites import SuitePolicy
-from monitors.window import DEFAULT_MIN_ROWS, WindowSettings
 from samescore.cli.options import (
     ANY_PATH,
     EnumValue,

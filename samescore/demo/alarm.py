@@ -18,10 +18,10 @@ from typing import Any, Final
 import orjson
 
 from consistency.snapshots import SNAPSHOT_FOLDER
-from monitors.alert_settings import AlertSettings
-from monitors.alerts import PREFIX, build_rules
-from monitors.recordings import Recordings
-from monitors.rules import to_yaml
+from monitors.alerting.alerts import PREFIX, build_rules
+from monitors.alerting.recordings import Recordings
+from monitors.alerting.rules import to_yaml
+from monitors.alerting.settings import AlertSettings
 from samescore.demo.alarm_states import AlertState, Look, Timeline, look_at, not_available
 from samescore.demo.processes import failed, finish, module_command, running, samescore_command
 from samescore.demo.prometheus import PROGRAM, Prometheus, find_prometheus, scraping

@@ -15,8 +15,8 @@ from dashboards.model import model
 from dashboards.overview import overview
 from dashboards.panels import ALERT_PREFIX
 from dashboards.render import Board, boards
-from monitors import alerts
-from monitors.alert_settings import AlertSettings
+from monitors.alerting import alerts
+from monitors.alerting.settings import AlertSettings
 from monitors.metrics import CATALOGUE, JOB_CATALOGUE, Metric, MetricKind
 from monitors.suites.guard import Action
 from tests.dashboards.expressions import COUNTER_FUNCTIONS, Selector, nodes, parse, selectors

@@ -20,9 +20,9 @@ import orjson
 import pytest
 
 from monitors import metrics
-from monitors.alert_settings import AlertSettings
-from monitors.alerts import build_rules
-from monitors.rules import to_yaml
+from monitors.alerting.alerts import build_rules
+from monitors.alerting.rules import to_yaml
+from monitors.alerting.settings import AlertSettings
 from tests.fixtures.prometheus import Running, Webhook, alertmanager, prometheus, webhook
 from tests.fixtures.server import Client, serving
 from tests.fixtures.tiny import PACKAGE, Tiny, make_records, record_body

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from monitors import metrics
-from monitors.alert_settings import AlertSettings
+from monitors.alerting.settings import AlertSettings
 from monitors.metrics import Metric, ScoreAnomaly
 
 SETTINGS = AlertSettings(workers=2)

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from monitors.alerts import build_rules
-from monitors.rules import AlertRule, to_yaml
+from monitors.alerting.alerts import build_rules
+from monitors.alerting.rules import AlertRule, to_yaml
 from tests.fixtures.prometheus import component
 from tests.rules.cases import CASES, SETTINGS, Case
 

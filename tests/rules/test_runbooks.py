@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import pytest
 
-from monitors.alert_settings import AlertSettings
-from monitors.alerts import build_rules
+from monitors.alerting.alerts import build_rules
+from monitors.alerting.settings import AlertSettings
 from samescore.cli import main
 
 ROOT = Path(__file__).parents[2]

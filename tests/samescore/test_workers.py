@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consistency.log import LogSettings
-from monitors.window import WindowSettings
+from monitors.online.window import WindowSettings
 from samescore.server import Server, ServerSettings
 from samescore.workers import Announcement
 from tests.fixtures.cli import mistake

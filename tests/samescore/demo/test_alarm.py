@@ -10,7 +10,7 @@ import orjson
 import pytest
 from rich.console import Console
 
-from monitors.alerts import build_rules
+from monitors.alerting.alerts import build_rules
 from samescore.demo.alarm import ALERT, NOT_AVAILABLE, RULES
 from samescore.demo.alarm_states import AlertState, Look, Timeline, look_at
 from samescore.demo.closing import alarm_in_words

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.features import FeatureStatus
-from monitors.number_columns import Floats, NumberColumns
+from monitors.online.number_columns import Floats, NumberColumns
+from monitors.online.row_layout import RowLayout, number_cuts, outside_buckets
 from monitors.reference import CategoryReference, Counts
-from monitors.row_layout import RowLayout, number_cuts, outside_buckets
 
 Status = NDArray[np.uint8]
 

@@ -18,13 +18,13 @@ from consistency.features import FeatureBatch, FeatureStatus, feature_batch
 from consistency.protocols import Observer
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outcome, ScoredRequest, ServableInfo
-from monitors.blocks import BLOCK
-from monitors.cells import CellStore
 from monitors.errors import MonitorError
-from monitors.online import RowMonitor
+from monitors.online.blocks import BLOCK
+from monitors.online.cells import CellStore
+from monitors.online.observer import RowMonitor
+from monitors.online.window import WindowSettings
 from monitors.psi import population_stability_index
 from monitors.reference import ReferenceSet
-from monitors.window import WindowSettings
 from tests.fixtures.scored import INFO, make_request
 
 Array = NDArray[Any]

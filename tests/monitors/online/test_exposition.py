@@ -13,15 +13,15 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.scored import GateState, ServableInfo
-from monitors.cells import CellStore
-from monitors.counters import EventCounters
-from monitors.exposition import Collectors, exposition
-from monitors.latency import RequestMetrics
 from monitors.metrics import CATALOGUE, SUITE_VIOLATIONS, Metric, MetricKind
-from monitors.online import RowMonitor
+from monitors.online.cells import CellStore
+from monitors.online.counters import EventCounters
+from monitors.online.exposition import Collectors, exposition
+from monitors.online.latency import RequestMetrics
+from monitors.online.observer import RowMonitor
+from monitors.online.server_facts import ServerFacts
+from monitors.online.window import WindowSettings
 from monitors.reference import ReferenceSet
-from monitors.server_facts import ServerFacts
-from monitors.window import WindowSettings
 from tests.fixtures.scored import INFO, make_request
 
 

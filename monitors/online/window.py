@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 
 from consistency.errors import ConfigError
-from monitors.cells import Words
-from monitors.row_counts import RowCounts
-from monitors.row_layout import RowLayout
+from monitors.online.cells import Words
+from monitors.online.row_counts import RowCounts
+from monitors.online.row_layout import RowLayout
 
 DEFAULT_MIN_ROWS: Final = 500
 

@@ -10,9 +10,9 @@ from typing import Final
 
 from consistency.scored import Outcome
 from monitors import metrics
-from monitors.alert_settings import AlertSettings
+from monitors.alerting.rules import RecordingRule, duration, selector
+from monitors.alerting.settings import AlertSettings
 from monitors.metrics import Metric
-from monitors.rules import RecordingRule, duration, selector
 
 VERSION: Final = ("job", "model", "version")
 FEATURE: Final = (*VERSION, "feature")

@@ -20,9 +20,9 @@ from prometheus_client.registry import Collector
 from consistency.jsontype import Json
 from consistency.scored import STAGES, Outcome, ScoredRequest, ServableInfo
 from monitors import metrics
-from monitors.blocks import BLOCK, WRITTEN, Blocks
-from monitors.cells import CellStore, Words
-from monitors.exposition import counter_family, histogram_family
+from monitors.online.blocks import BLOCK, WRITTEN, Blocks
+from monitors.online.cells import CellStore, Words
+from monitors.online.exposition import counter_family, histogram_family
 
 ModelVersion: TypeAlias = tuple[str, int]
 

@@ -23,9 +23,9 @@ from consistency.scored import (
     StageLatency,
 )
 from monitors import metrics
-from monitors.cells import CellStore
-from monitors.latency import RequestMetrics
 from monitors.metrics import LATENCY_BUCKETS_SECONDS
+from monitors.online.cells import CellStore
+from monitors.online.latency import RequestMetrics
 
 INFO = ServableInfo(
     name="xgboost",

@@ -11,9 +11,9 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.registry import Collector
 
 from monitors import metrics
-from monitors.cells import CellStore
-from monitors.exposition import counter_family
 from monitors.metrics import Metric, Rejection
+from monitors.online.cells import CellStore
+from monitors.online.exposition import counter_family
 
 logger = logging.getLogger(__name__)
 

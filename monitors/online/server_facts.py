@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from consistency.scored import ServableInfo
 from monitors import metrics
-from monitors.cells import CellStore
-from monitors.exposition import gauge_family, info_family
+from monitors.online.cells import CellStore
+from monitors.online.exposition import gauge_family, info_family
 
 
 class ServerFacts(Collector):

@@ -10,10 +10,10 @@ from typing import Final
 
 from consistency.scored import GateState
 from monitors import metrics
-from monitors.alert_settings import AlertSettings
+from monitors.alerting.recordings import FEATURE, VERSION, Recordings, commas
+from monitors.alerting.rules import AlertRule, RuleGroup, Severity, duration
+from monitors.alerting.settings import AlertSettings
 from monitors.metrics import Metric, ScoreAnomaly
-from monitors.recordings import FEATURE, VERSION, Recordings, commas
-from monitors.rules import AlertRule, RuleGroup, Severity, duration
 
 PREFIX: Final = "Samescore"
 

@@ -17,13 +17,13 @@ from prometheus_client.registry import Collector
 
 from consistency.jsontype import Json
 from consistency.scored import Outcome, ScoredRequest, ServableInfo
-from monitors.cells import CellFile, CellStore
+from monitors.online.cells import CellFile, CellStore
+from monitors.online.row_cells import RowCells, RowWriter
+from monitors.online.row_counts import RowCounter
+from monitors.online.row_families import RowFamilies, Watched
+from monitors.online.row_layout import RowLayout
+from monitors.online.window import Tally, WindowSettings
 from monitors.reference import ReferenceSet
-from monitors.row_cells import RowCells, RowWriter
-from monitors.row_counts import RowCounter
-from monitors.row_families import RowFamilies, Watched
-from monitors.row_layout import RowLayout
-from monitors.window import Tally, WindowSettings
 
 _KIND: Final = "rows"
 _OK: Final = Outcome.OK  # looking a member up costs as much as a cell

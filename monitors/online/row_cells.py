@@ -13,14 +13,14 @@ from consistency.features import FeatureBatch
 from consistency.records import Column
 from consistency.schema import FeatureType
 from consistency.scored import Scores
-from monitors.blocks import BLOCK, WRITTEN, Blocks
-from monitors.cells import Words
 from monitors.errors import MonitorError
-from monitors.number_columns import Floats
+from monitors.online.blocks import BLOCK, WRITTEN, Blocks
+from monitors.online.cells import Words
+from monitors.online.number_columns import Floats
+from monitors.online.row_counts import RowCounter, Status
+from monitors.online.row_layout import CategoryCodes, FeatureColumns, RowLayout
+from monitors.online.window import Tally, WindowSettings
 from monitors.reference import Reference
-from monitors.row_counts import RowCounter, Status
-from monitors.row_layout import CategoryCodes, FeatureColumns, RowLayout
-from monitors.window import Tally, WindowSettings
 
 _WORD_BYTES: Final = 8
 

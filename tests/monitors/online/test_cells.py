@@ -10,8 +10,8 @@ import pytest
 
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
 from consistency.log.reader import verify_log
-from monitors.cell_folder import METRICS_FOLDER, CellFolder
-from monitors.cells import CellStore
+from monitors.online.cell_folder import METRICS_FOLDER, CellFolder
+from monitors.online.cells import CellStore
 from tests.fixtures.scored import make_request
 
 HEADER = {"model": "m", "of": ["a", "b"]}
@@ -19,7 +19,7 @@ HEADER = {"model": "m", "of": ["a", "b"]}
 DIES = """
 import os, signal, sys
 from pathlib import Path
-from monitors.cells import CellStore
+from monitors.online.cells import CellStore
 
 store = CellStore(Path(sys.argv[1]), 1)
 cells = store.cells("kind", {"model": "m", "of": ["a", "b"]}, 2)
@@ -94,7 +94,8 @@ def test_a_server_takes_its_folder_away_and_leaves_those_of_others(tmp_path: Pat
 
 def test_the_next_server_removes_what_a_killed_one_has_left(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from monitors.cell_folder import CellFolder; "
+        "import os, sys; from pathlib import Path; "
+        "from monitors.online.cell_folder import CellFolder; "
         "CellFolder(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     )
     died = subprocess.run([sys.executable, "-c", script, tmp_path], check=False)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from monitors.cells import CellStore
-from monitors.counters import EventCounters
 from monitors.metrics import HTTP_REJECTIONS, SUITE_VIOLATIONS, Rejection
+from monitors.online.cells import CellStore
+from monitors.online.counters import EventCounters
 
 RULE = ("m", "distance/between", "flag")
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from consistency.features import FeatureStatus
 from consistency.schema import FeatureType
-from monitors.number_columns import NumberColumns
+from monitors.online.number_columns import NumberColumns
+from monitors.online.row_counts import RowCounter, RowCounts
+from monitors.online.row_layout import CategoryCodes, FeatureColumns, RowLayout, number_cuts
+from monitors.online.window import Tally
 from monitors.reference import NumericReference, ReferenceSet
-from monitors.row_counts import RowCounter, RowCounts
-from monitors.row_layout import CategoryCodes, FeatureColumns, RowLayout, number_cuts
-from monitors.window import Tally
 
 Array = NDArray[Any]
 

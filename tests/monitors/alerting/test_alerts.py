@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from consistency.errors import ConfigError
-from monitors.alert_settings import AlertSettings
-from monitors.alerts import PREFIX, build_rules
+from monitors.alerting.alerts import PREFIX, build_rules
+from monitors.alerting.rules import AlertRule, RecordingRule, Severity, duration, selector, to_yaml
+from monitors.alerting.settings import AlertSettings
 from monitors.metrics import CATALOGUE, JOB_CATALOGUE, STAGE_LATENCY, MetricKind
-from monitors.rules import AlertRule, RecordingRule, Severity, duration, selector, to_yaml
 
 ALL = AlertSettings(workers=2)
 GROUPS = build_rules(ALL)

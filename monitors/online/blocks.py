@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from monitors.cells import Words
 from monitors.errors import MonitorError
+from monitors.online.cells import Words
 
 T = TypeVar("T")
 

@@ -11,13 +11,13 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.core import Metric as Family
 
 from monitors import metrics
-from monitors.exposition import counter_family, gauge_family
 from monitors.metrics import ScoreAnomaly
+from monitors.online.exposition import counter_family, gauge_family
+from monitors.online.row_counts import RowCounts
+from monitors.online.row_layout import RowLayout
+from monitors.online.window import Tally
 from monitors.psi import population_stability_index
 from monitors.reference import Counts, NumericReference, Reference, ReferenceSet
-from monitors.row_counts import RowCounts
-from monitors.row_layout import RowLayout
-from monitors.window import Tally
 
 ModelVersion: TypeAlias = tuple[str, int]
 
