@@ -47,7 +47,8 @@ class LogSettings:
     Attributes:
         folder: made if it is not there.
         segment_bytes: a segment is sealed when it has grown to this size.
-        max_total_bytes: writing fails (and `on_log_failure` decides) once the folder holds more.
+        max_total_bytes: writing fails (and `on_log_failure` decides) once the folder holds more;
+            N writers may together be over by N - 1 segments before each has seen it.
         fsync: what a power cut can take.
     """
 
@@ -78,12 +79,11 @@ class RequestLogWriter:
         self._settings = settings
         self._lock = threading.Lock()
         self._fd = -1
-        self._size = 0
+        self._size = self._total = 0
         self._closed = False
         try:
             settings.folder.mkdir(parents=True, exist_ok=True)
             self.recovered: tuple[Sealed, ...] = tuple(seal_abandoned(settings.folder))
-            self._total = self._held_bytes()
             self._open()
         except OSError as e:
             raise LogError(f"log {settings.folder}: {e.strerror}; give a writable folder") from e
@@ -167,6 +167,8 @@ class RequestLogWriter:
                 break
             os.close(self._fd)
         fsync_folder(self._settings.folder)
+        # looked at anew with each segment: other writers share the folder
+        self._total = self._held_bytes()
 
     def _finish(self) -> None:
         try:
