@@ -29,7 +29,7 @@ _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (("log.", "replay."), logged.measure),
     (("pipeline.",), pipelines.measure),
     (("guard.",), guards.measure),
-    (("monitors.online.observer",), monitored.measure),
+    (("monitors.",), monitored.measure),
     (("import.",), imports.measure),
 )
 
