@@ -18,6 +18,8 @@ import numpy as np
 import orjson
 import uvicorn
 
+from samescore.server import UVICORN
+
 Predict: TypeAlias = Callable[[list[float | None]], float]
 Message: TypeAlias = MutableMapping[str, Any]  # Any: ASGI's own untyped messages
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
@@ -82,20 +84,7 @@ def main() -> None:
     sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
     ready = {"url": f"http://127.0.0.1:{sock.getsockname()[1]}"}
     print(orjson.dumps(ready, option=orjson.OPT_INDENT_2).decode(), flush=True)
-    # As in samescore.server.serve, but for the lifespan, which this app has not.
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        lifespan="off",
-        limit_concurrency=1024,
-        timeout_graceful_shutdown=30,
-        server_header=False,
-    )
-    uvicorn.Server(config).run(sockets=[sock])
+    uvicorn.Server(uvicorn.Config(app, lifespan="off", **UVICORN)).run(sockets=[sock])
 
 
 if __name__ == "__main__":

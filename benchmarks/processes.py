@@ -11,14 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Timer
 from typing import Final
 
-import orjson
-
 from benchmarks.workload import PACKAGE, VERSION, BenchmarkError, Workload
+from samescore.demo.processes import read_object
 
-READY_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0
 
 
@@ -111,22 +108,10 @@ def _running(command: Sequence[str], said: Path, core: int | None) -> Iterator[i
 
 def _port(process: subprocess.Popen[bytes], said: Path) -> int:
     """Return the port in the JSON object that a contestant prints once it listens."""
-    assert process.stdout is not None
-    timer = Timer(READY_SECONDS, process.kill)
-    timer.start()
-    text = b""
-    try:
-        for line in process.stdout:
-            text += line
-            if line.rstrip() == b"}":
-                ready = orjson.loads(text)
-                if ready.get("failed"):
-                    raise BenchmarkError(f"the server does not serve: {ready['failed']}")
-                return int(ready["url"].rpartition(":")[2])
-    finally:
-        timer.cancel()
-    end = "\n  ".join(said.read_text(errors="replace").splitlines()[-12:])
-    raise BenchmarkError(f"{said.stem} did not start; the end of {said}:\n  {end}")
+    ready = read_object(said.stem, process, said)
+    if ready.get("failed"):
+        raise BenchmarkError(f"the server does not serve: {ready['failed']}")
+    return int(ready["url"].rpartition(":")[2])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

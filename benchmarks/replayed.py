@@ -19,11 +19,10 @@ from benchmarks.workload import PACKAGE, BenchmarkError
 from consistency.errors import SamescoreError
 from consistency.features import FeatureBatch
 from consistency.log import RequestLogReader
-from consistency.pipeline import BoundPipeline
+from consistency.pipeline import WrappedPipeline
 from consistency.protocols import Scorer, ScorerInfo
 from consistency.records import Record
 from consistency.replay import ReplayTarget, replay
-from consistency.schema import FeatureSchema, RecordSchema
 from consistency.scored import Outputs
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from samescore.replaying import BundleTargets
@@ -86,21 +85,8 @@ class TimedTargets:
 
 
 @dataclass(frozen=True, slots=True)
-class _TimedPipeline:
-    inner: BoundPipeline
+class _TimedPipeline(WrappedPipeline):
     clock: Clock
-
-    @property
-    def inputs(self) -> RecordSchema:
-        return self.inner.inputs
-
-    @property
-    def outputs(self) -> FeatureSchema:
-        return self.inner.outputs
-
-    @property
-    def snapshots(self) -> Mapping[str, str]:
-        return self.inner.snapshots
 
     def __call__(self, records: Sequence[Record]) -> FeatureBatch:
         start = perf_counter_ns()

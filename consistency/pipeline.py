@@ -101,6 +101,36 @@ def make_features(pipeline: BoundPipeline | None, records: Sequence[Record]) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class WrappedPipeline:
+    """A bound pipeline around another; subclasses change what passes through `__call__`.
+
+    Attributes:
+        inner: makes the features.
+    """
+
+    inner: BoundPipeline
+
+    @property
+    def inputs(self) -> RecordSchema:
+        """See `BoundPipeline`."""
+        return self.inner.inputs
+
+    @property
+    def outputs(self) -> FeatureSchema:
+        """See `BoundPipeline`."""
+        return self.inner.outputs
+
+    @property
+    def snapshots(self) -> Mapping[str, str]:
+        """See `BoundPipeline`."""
+        return self.inner.snapshots
+
+    def __call__(self, records: Sequence[Record]) -> FeatureBatch:
+        """Return the inner pipeline's feature rows, unchanged."""
+        return self.inner(records)
+
+
+@dataclass(frozen=True, slots=True)
 class CallablePipeline:
     """Any function of columns as a pipeline, for teams that have one already.
 

@@ -13,6 +13,7 @@ from dashboards.model_drift import drift_job
 from dashboards.model_features import features, suite
 from dashboards.panels import PSI_LIMITS, Query, heatmap, lines
 from dashboards.promql import FLEET, MODEL
+from dashboards.red import rate_errors_duration
 from monitors import metrics
 
 TEXT: Final = BoardText(
@@ -31,7 +32,7 @@ def model() -> dashboard.Dashboard:
     return assemble(
         TEXT,
         (
-            Section("Requests: rate, errors, duration", (_requests(),)),
+            Section("Requests: rate, errors, duration", (_red(),)),
             Section("Latency by stage", (_stages(),)),
             Section("Scores", (_scores(),)),
             Section("Features", features()),
@@ -42,40 +43,8 @@ def model() -> dashboard.Dashboard:
     )
 
 
-def _requests() -> Line:
-    by_outcome = promql.rate(metrics.REQUESTS, MODEL, by=["version", "outcome"])
-    everything = promql.rate(metrics.REQUESTS, MODEL)
-    server = promql.rate(metrics.REQUESTS, MODEL, promql.SERVER_ERRORS)
-    data = promql.rate(metrics.REQUESTS, MODEL, promql.DATA_ERRORS)
-    return Line(
-        8,
-        (
-            lines(
-                "Requests by outcome",
-                "Requests per second that reached the model, by how they ended.",
-                "reqps",
-                Query(by_outcome, "{{version}} {{outcome}}"),
-                stacked=True,
-            ),
-            lines(
-                "Error ratio",
-                "Share of the requests that ended in an error. Backend errors and timeouts are "
-                "the server's; data errors (数据错误) are in what the client sent.",
-                "percentunit",
-                Query(promql.share_of(server, everything), "backend error or timeout"),
-                Query(promql.share_of(data, everything), "data error"),
-            ),
-            lines(
-                "Latency",
-                "Quantiles of the time from the received body to the log write.",
-                "s",
-                *(
-                    Query(promql.quantile(q, metrics.STAGE_LATENCY, MODEL, promql.TOTAL), name)
-                    for q, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
-                ),
-            ),
-        ),
-    )
+def _red() -> Line:
+    return rate_errors_duration(MODEL, ["version", "outcome"], reached="the model", of_what="")
 
 
 def _stages() -> Line:

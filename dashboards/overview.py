@@ -11,6 +11,7 @@ from dashboards.board import KEEP, BoardText, Line, Section, assemble
 from dashboards.model import TEXT as MODEL_BOARD
 from dashboards.panels import PSI_LIMITS, Limit, Query, alerts, heatmap, lines, number
 from dashboards.promql import FLEET
+from dashboards.red import rate_errors_duration
 from dashboards.tables import Column, Labels, table
 from monitors import metrics
 
@@ -29,7 +30,7 @@ def overview() -> dashboard.Dashboard:
     return assemble(
         TEXT,
         (
-            Section("Requests: rate, errors, duration", (_rate_and_errors(), _duration())),
+            Section("Requests: rate, errors, duration", (_red(), _duration())),
             Section("Alerts", (_alerts(),)),
             Section("Rows, refusals and losses", (_rows(), _losses())),
             Section("Servers and versions", (_servers(),)),
@@ -38,40 +39,8 @@ def overview() -> dashboard.Dashboard:
     )
 
 
-def _rate_and_errors() -> Line:
-    by_outcome = promql.rate(metrics.REQUESTS, FLEET, by=["outcome"])
-    everything = promql.rate(metrics.REQUESTS, FLEET)
-    server = promql.rate(metrics.REQUESTS, FLEET, promql.SERVER_ERRORS)
-    data = promql.rate(metrics.REQUESTS, FLEET, promql.DATA_ERRORS)
-    return Line(
-        8,
-        (
-            lines(
-                "Requests by outcome",
-                "Requests per second that reached a servable, by how they ended.",
-                "reqps",
-                Query(by_outcome, "{{outcome}}"),
-                stacked=True,
-            ),
-            lines(
-                "Error ratio",
-                "Share of the requests that ended in an error. Backend errors and timeouts are "
-                "the server's; data errors (数据错误) are in what the client sent.",
-                "percentunit",
-                Query(promql.share_of(server, everything), "backend error or timeout"),
-                Query(promql.share_of(data, everything), "data error"),
-            ),
-            lines(
-                "Latency",
-                "Quantiles of the time from the received body to the log write, all models.",
-                "s",
-                *(
-                    Query(promql.quantile(q, metrics.STAGE_LATENCY, FLEET, promql.TOTAL), name)
-                    for q, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
-                ),
-            ),
-        ),
-    )
+def _red() -> Line:
+    return rate_errors_duration(FLEET, ["outcome"], reached="a servable", of_what=", all models")
 
 
 def _duration() -> Line:

@@ -6,10 +6,11 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from consistency.errors import ModelNotFoundError
 from consistency.log import LogSettings, RequestLogWriter
@@ -45,6 +46,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MIB: Final = 1 << 20
+
+
+UVICORN: Final[Mapping[str, Any]] = MappingProxyType(  # Any: keywords of uvicorn.Config
+    {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "none",
+        "access_log": False,
+        "log_level": "warning",
+        "limit_concurrency": 1024,
+        "timeout_graceful_shutdown": 30,
+        "server_header": False,
+    }
+)
+"""How requests are taken in; the benchmark's bare app takes them in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,19 +286,7 @@ def run_app(app: App, sock: socket.socket, until: Callable[[], None] | None = No
     """
     import uvicorn
 
-    config = uvicorn.Config(
-        app,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        access_log=False,
-        log_level="warning",
-        lifespan="on",
-        limit_concurrency=1024,
-        timeout_graceful_shutdown=30,
-        server_header=False,
-    )
-    runner = uvicorn.Server(config)
+    runner = uvicorn.Server(uvicorn.Config(app, lifespan="on", **UVICORN))
     _stop_in_good_order(runner)
     if until is not None:
         threading.Thread(target=_stop_after, args=(until, runner), daemon=True).start()

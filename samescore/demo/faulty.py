@@ -6,7 +6,7 @@ It stands for a feature store with a float32 column. Everything else is `samesco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +16,8 @@ import numpy as np
 
 from consistency.features import FeatureBatch
 from consistency.log import LogSettings
-from consistency.pipeline import BoundPipeline
+from consistency.pipeline import WrappedPipeline
 from consistency.records import Record
-from consistency.schema import FeatureSchema, RecordSchema
 from consistency.snapshots import SnapshotStore
 from samescore.cli.options import EnumValue, print_json
 from samescore.demo.stage import PIPELINE_PACKAGE
@@ -30,35 +29,18 @@ FAULTY_FEATURE: Final = "route_late_rate"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAsFloat32:
+class StoredAsFloat32(WrappedPipeline):
     """A bound pipeline whose one feature comes back from a float32 column.
 
     Attributes:
-        pipeline: the pipeline.
         feature: the name of a float64 feature.
     """
 
-    pipeline: BoundPipeline
     feature: str
-
-    @property
-    def inputs(self) -> RecordSchema:
-        """See `BoundPipeline`."""
-        return self.pipeline.inputs
-
-    @property
-    def outputs(self) -> FeatureSchema:
-        """See `BoundPipeline`."""
-        return self.pipeline.outputs
-
-    @property
-    def snapshots(self) -> Mapping[str, str]:
-        """See `BoundPipeline`."""
-        return self.pipeline.snapshots
 
     def __call__(self, records: Sequence[Record]) -> FeatureBatch:
         """Return the feature rows, one column through float32 and back."""
-        batch = self.pipeline(records)
+        batch = self.inner(records)
         numeric = batch.numeric.copy(order="F")
         at = batch.schema.numeric_names.index(self.feature)
         numeric[:, at] = numeric[:, at].astype(np.float32)

@@ -31,6 +31,7 @@ PURE_CORE = (
     "dashboards/overview.py",
     "dashboards/panels.py",
     "dashboards/promql.py",
+    "dashboards/red.py",
     "dashboards/render.py",
     "dashboards/tables.py",
     "monitors/drift/counting.py",
