@@ -58,10 +58,14 @@ def tear(folder: Path) -> None:
         stream.write(TORN)
 
 
-def torn_bytes(folder: Path) -> int:
-    """Count what stands behind the last newline: a kill can fall within a write, planted or not."""
+def note_torn(folder: Path, figures: Figures, *, plant: bool) -> None:
+    """Count what stands behind the last newline: the kill itself can fall within a write, too."""
+    if plant:
+        tear(folder)
+        figures.torn_planted += 1
     (segment,) = folder.glob("*.open")
-    return len(segment.read_bytes().rpartition(b"\n")[2])
+    if torn := segment.read_bytes().rpartition(b"\n")[2]:
+        figures.torn.append(len(torn))
 
 
 def ids_by_segment(folder: Path) -> list[list[str]]:
@@ -78,11 +82,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(
     began = time.monotonic()
     for life in range(KILLS):
         one_life(tiny, tmp_path, bodies, figures)
-        if life % TORN_EVERY == 0:
-            tear(folder)
-            figures.torn_planted += 1
-        if torn := torn_bytes(folder):
-            figures.torn.append(torn)
+        note_torn(folder, figures, plant=life % TORN_EVERY == 0)
     recovered = RequestLogWriter(LogSettings(folder))  # the next start seals the last one
     recovered.close()
     figures.seconds = time.monotonic() - began
