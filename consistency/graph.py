@@ -18,7 +18,7 @@ Offline it gets a million records, online one; it must treat each row by itself 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final, TypeAlias
@@ -196,6 +196,15 @@ class _BoundGraph:
             )
             for n in graph.nodes
         ]
+
+    def features_from(self, fields: Iterable[str]) -> tuple[str, ...]:
+        """Return the features that are computed from any of the given fields, in order."""
+        names = set(fields)
+        tainted = names | {name + _PRESENCE_SUFFIX for name in names}
+        for _, reads, outputs, _, _ in self._steps:  # each after what it reads
+            if not tainted.isdisjoint(reads):
+                tainted.update(outputs)
+        return tuple(name for name in self.outputs.names if name in tainted)
 
     def __call__(self, records: Sequence[Record]) -> FeatureBatch:
         batch = read_records(self.inputs, records)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,8 +23,10 @@ class ModelStats:
     requests: int = 0
     rows: int = 0
     outcomes: dict[str, int] = field(default_factory=dict)
-    latency_ns: dict[str, list[int]] = field(default_factory=lambda: {s: [] for s in STAGES})
-    scores: list[float] = field(default_factory=list)
+    latency_ns: dict[str, array[int]] = field(
+        default_factory=lambda: {stage: array("q") for stage in STAGES}
+    )
+    scores: array[float] = field(default_factory=lambda: array("d"))
 
     def take(self, request: LoggedRequest) -> None:
         """Count a request."""
@@ -57,7 +60,7 @@ def collect(requests: Iterable[LoggedRequest]) -> dict[str, ModelStats]:
     return found
 
 
-def percentiles_ms(times_ns: list[int]) -> dict[str, float]:
+def percentiles_ms(times_ns: Sequence[int]) -> dict[str, float]:
     """Return `p50`, `p90`, `p99` in milliseconds; empty for no times."""
     if not times_ns:
         return {}
@@ -65,8 +68,9 @@ def percentiles_ms(times_ns: list[int]) -> dict[str, float]:
     return {f"p{p}": float(v) for p, v in zip(PERCENTILES, values, strict=True)}
 
 
-def _quantiles(scores: list[float]) -> dict[str, float]:
-    finite = np.array([s for s in scores if np.isfinite(s)])
+def _quantiles(scores: array[float]) -> dict[str, float]:
+    held = np.array(scores)
+    finite = held[np.isfinite(held)]
     if not finite.size:
         return {}
     names = ("min", "p25", "p50", "p75", "max")

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from consistency.errors import ModelNotFoundError
-from consistency.log import LogSettings, RequestLogWriter
+from consistency.log import LogSettings
+from consistency.log.front import LogIncidents
 from consistency.pipeline import BoundPipeline
 from consistency.protocols import Guard
 from consistency.scored import ServableInfo
@@ -21,6 +22,7 @@ from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from monitors.online.window import WindowSettings
 from samescore.monitoring import Monitoring, WatchedLoader, WorkerPlace
 from samescore.replaying import OpaqueSpec
+from samescore.request_log import RedactionCheck, ServerLog
 from samescore.suites import counted
 from serving.app import App
 from serving.core.loader import Loader
@@ -29,8 +31,10 @@ from serving.core.policy import DEFAULT_POLICY, VersionPolicy
 from serving.core.poller import Poller
 from serving.core.source import FileSystemSource, Found, FoundVersion
 from serving.core.state import ManagerState, ServableId, VersionStatus
-from serving.dataplane import DataPlane, DataPlaneSettings, Incidents
+from serving.dataplane import DataPlane, DataPlaneSettings, Incidents, OnLogFailure
 from serving.faces.tione import TioneFace
+from serving.loaders.devices import CPU
+from serving.loaders.trust import NO_TRUST, ModelTrust
 from serving.servable import (
     BundleLoader,
     GateMode,
@@ -76,6 +80,8 @@ class ServerSettings:
         gate: what a failing golden gate does.
         policy: which versions of each model are served.
         threads: of each model.
+        device: of each model: `cpu`, `cuda` or `cuda:N`.
+        trust: what model files may bring along.
         poll_seconds: between two looks at the base folder.
         plane: bounds and choices of the data plane.
         max_body_bytes: of one request.
@@ -92,6 +98,8 @@ class ServerSettings:
     gate: GateMode = GateMode.ENFORCE
     policy: VersionPolicy = DEFAULT_POLICY
     threads: int = 1
+    device: str = CPU
+    trust: ModelTrust = NO_TRUST
     poll_seconds: float = 1.0
     plane: DataPlaneSettings = field(default_factory=DataPlaneSettings)
     max_body_bytes: int = 8 * MIB
@@ -125,12 +133,12 @@ class Server:
             gate=settings.gate,
             max_batch=settings.plane.max_rows,
             threads=settings.threads,
+            device=settings.device,
+            trust=settings.trust,
             transport=settings.transport,
         )
         self._services = {ServableId(s.name, s.version): s for s in settings.services}
-        self.log = RequestLogWriter(settings.log)
-        for sealed in self.log.recovered:
-            logger.info("sealed %s of a dead writer, %d torn bytes", sealed.path, sealed.torn_bytes)
+        self.log = ServerLog(settings.log)
         self.manager: Manager[Servable] = Manager(
             self._loader, default_policy=settings.policy, on_status=_tell
         )
@@ -164,13 +172,18 @@ class Server:
         loader: Loader[Servable] = BundleLoader(servable_id, path, self._load)
         if spec is not None:
             loader = OpaqueLoader(servable_id, spec.location, spec.model_path)
+        if self._settings.log.redaction.fields:
+            loader = RedactionCheck(loader, self._settings.log.redaction)
         return WatchedLoader(loader, self.monitoring.rows)
 
     def _make_app(self) -> App:
         counters = self.monitoring.counters
         plane = DataPlane(
             self.manager,
-            self.log,
+            self.log.open(
+                LogIncidents(counters.log_sampled_out, counters.log_dropped),
+                refuses=self._settings.plane.on_log_failure is OnLogFailure.REJECT,
+            ),
             guards=counted(self._settings.guards, counters),
             observers=self.monitoring.observers,
             settings=self._settings.plane,

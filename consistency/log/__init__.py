@@ -8,6 +8,7 @@ the files.
 
 from consistency.log.entry import LoggedRequest
 from consistency.log.reader import RequestLogReader
-from consistency.log.writer import LogSettings, RequestLogWriter
+from consistency.log.settings import LogSettings
+from consistency.log.writer import RequestLogWriter
 
 __all__ = ["LogSettings", "LoggedRequest", "RequestLogReader", "RequestLogWriter"]

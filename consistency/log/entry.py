@@ -8,17 +8,19 @@ other null), infinities are null too and named in `*_inf`, the dtypes that are n
 from __future__ import annotations
 
 import base64
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from functools import lru_cache
+from math import inf, isfinite
 from typing import Any, Final
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from consistency.errors import ReplayError
 from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.records import Column
@@ -36,6 +38,32 @@ FORMAT: Final = 1
 
 _CRC_FIELD: Final = b',"crc":"'
 _CRC_TAIL_BYTES: Final = len(_CRC_FIELD) + 8 + 2  # eight hex digits, a quote and a brace
+
+
+REDACTED: Final = "redacted-json"
+"""The encoding of canonical JSON in which keyed hashes stand for the redacted values."""
+HASHED: Final = "hmac-sha256"
+"""The encoding of a payload of which a keyed hash and the length are left: `<hex>:<bytes>`."""
+
+
+class PayloadForm(StrEnum):
+    """How much of a payload the log holds.
+
+    received: every byte. redacted: canonical JSON with hashes in place of some values. hashed: a
+    hash and the length.
+    """
+
+    RECEIVED = "received"
+    REDACTED = "redacted"
+    HASHED = "hashed"
+
+
+_FORMS: Final = {
+    "utf-8": PayloadForm.RECEIVED,
+    "base64": PayloadForm.RECEIVED,
+    REDACTED: PayloadForm.REDACTED,
+    HASHED: PayloadForm.HASHED,
+}
 
 
 class LineError(Exception):
@@ -73,10 +101,48 @@ class LoggedRequest:
         return Outcome(self.fields["outcome"])
 
     @property
+    def key(self) -> str | None:
+        """The value of the operator's key field in the first raw record, if there is one.
+
+        Its keyed hash when that field is redacted.
+        """
+        held = self.fields.get("key")
+        return None if held is None else str(held)
+
+    @property
+    def sample_ratio(self) -> float:
+        """Share of all keys that the log kept when this was written; 1 weighs a request as one."""
+        return float(self.fields.get("sample_ratio", 1.0))
+
+    @property
+    def payload_form(self) -> PayloadForm:
+        """How much of the payload is there."""
+        return _FORMS[self.fields["payload_encoding"]]
+
+    @property
+    def redacted(self) -> tuple[str, ...]:
+        """The record fields whose values the payload holds as keyed hashes only."""
+        return tuple(self.fields.get("redacted", ()))
+
+    @property
+    def redacted_features(self) -> tuple[str, ...]:
+        """The features that were scored and are not in the log."""
+        return tuple(self.fields.get("redacted_features", ()))
+
+    @property
     def payload(self) -> Payload:
-        """The bytes as received."""
+        """The bytes as received, or what redaction left of them; see `payload_form`.
+
+        Raises:
+            ReplayError: only a keyed hash and the length are left.
+        """
         text, encoding = self.fields["payload"], self.fields["payload_encoding"]
-        body = text.encode() if encoding == "utf-8" else base64.b64decode(text)
+        if encoding == HASHED:
+            raise ReplayError(
+                f"request {self.request_id}: of its payload the log holds a hash only, since it "
+                f"was redacted; start from its features"
+            )
+        body = base64.b64decode(text) if encoding == "base64" else text.encode()
         return Payload(body, self.fields["codec"], self.fields["content_type"])
 
     @property
@@ -115,7 +181,12 @@ class LoggedRequest:
 
 def encode_line(request: ScoredRequest) -> bytes:
     """Return a request's line, CRC and newline included."""
-    body = orjson.dumps(_entry(request))
+    return close_line(line_entry(request))
+
+
+def close_line(entry: Mapping[str, Json]) -> bytes:
+    """Return an entry as its line, CRC and newline included."""
+    body = orjson.dumps(entry)
     return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
@@ -137,7 +208,8 @@ def decode_line(line: bytes) -> LoggedRequest:
     return LoggedRequest(entry)
 
 
-def _entry(request: ScoredRequest) -> dict[str, Any]:
+def line_entry(request: ScoredRequest) -> dict[str, Any]:
+    """Return a request as the JSON of its line, without the CRC."""
     entry: dict[str, Any] = {
         "v": FORMAT,
         "request_id": request.request_id,
@@ -198,31 +270,42 @@ def _put_payload(entry: dict[str, Any], payload: Payload) -> None:
 
 
 def _put_scores(entry: dict[str, Any], scores: Column) -> None:
-    entry["scores"] = scores.tolist()
-    marks = _infinities(scores)
-    if marks:
+    entry["scores"] = listed = scores.tolist()
+    if not _is_one_finite(listed) and (marks := _infinities(scores)):
         entry["scores_inf"] = marks
 
 
 def _put_outputs(entry: dict[str, Any], outputs: Mapping[str, Column]) -> None:
-    entry["outputs"] = {name: values.tolist() for name, values in outputs.items()}
-    types = {n: _dtype_name(v.dtype) for n, v in outputs.items() if v.dtype.char != "d"}
-    if types:
-        entry["output_types"] = types
-    marks = {n: m for n, v in outputs.items() if (m := _infinities(v))}
-    if marks:
-        entry["output_inf"] = marks
+    entry["outputs"] = held = {}
+    for name, values in outputs.items():
+        held[name] = listed = values.tolist()
+        if values.dtype.char != "d":
+            entry.setdefault("output_types", {})[name] = _dtype_name(values.dtype)
+        if not _is_one_finite(listed) and (marks := _infinities(values)):
+            entry.setdefault("output_inf", {})[name] = marks
+
+
+def _is_one_finite(listed: list[Any]) -> bool:
+    """Return whether an array is one finite number: the most frequent one, seen without numpy."""
+    return len(listed) == 1 and type(listed[0]) is float and isfinite(listed[0])
 
 
 def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
     names = batch.schema.numeric_names
-    entry["features"] = dict(zip(names, batch.numeric.T.tolist(), strict=True))
+    if batch.rows == 1:  # the most frequent form, at half the price
+        (row,) = batch.numeric.tolist()
+        entry["features"] = {name: (value,) for name, value in zip(names, row, strict=True)}
+        # a sum that is finite has no infinity in it; one that is not may have a NaN
+        holds_infinity = not isfinite(sum(row)) and (inf in row or -inf in row)
+    else:
+        entry["features"] = dict(zip(names, batch.numeric.T.tolist(), strict=True))
+        holds_infinity = bool(np.isinf(batch.numeric).any())
     if len(names) != len(batch.schema):
         for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
             if name in batch.others:
                 entry["features"][name] = batch.others[name].tolist()
                 entry.setdefault("feature_types", {})[name] = kind.value
-    if _holds_infinity(batch.numeric):
+    if holds_infinity:
         pairs = zip(names, batch.numeric.T, strict=True)
         entry["feature_inf"] = {n: m for n, c in pairs if (m := _infinities(c))}
     for name, values in batch.others.items():
@@ -234,17 +317,10 @@ def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
 
 def _infinities(values: Column) -> list[list[int]]:
     """Return [flat index, sign] of each infinite value."""
-    if values.dtype.kind != "f" or not _holds_infinity(values):
+    if values.dtype.kind != "f":
         return []
     flat = values.ravel()
     return [[int(i), 1 if flat[i] > 0 else -1] for i in np.flatnonzero(np.isinf(flat))]
-
-
-def _holds_infinity(values: Column) -> bool:
-    if len(values) == 1:  # of one row, half the price of asking numpy
-        flat = values.ravel().tolist()
-        return math.inf in flat or -math.inf in flat
-    return bool(np.isinf(values).any())
 
 
 @lru_cache(maxsize=32)

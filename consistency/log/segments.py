@@ -1,4 +1,10 @@
-"""The files of a log: naming, locks, sealing and repair.
+"""The files of a log: naming, listing, locks, sealing and repair.
+
+A segment keeps its stem for life while its suffix says how far it has come: `.jsonl.open` (being
+written), `.jsonl` (sealed), `.parquet` (compacted). It only ever moves on in this order, so whoever
+looks for it in this order finds it, whatever other processes do meanwhile. A compaction that merges
+several segments names the Parquet file after the first and the last, `<first>..<last>.parquet`; its
+footer names all of them (`parquet.py`).
 
 A writer holds an exclusive lock on its open segment for as long as it lives. An open segment whose
 lock can be had belongs to a dead writer: it is sealed by whoever finds it first.
@@ -10,17 +16,25 @@ import fcntl
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from consistency.errors import LogError
 from consistency.log.entry import LineError, decode_line
+from consistency.log.parquet import held_segments
 
 OPEN_SUFFIX: Final = ".jsonl.open"
 SEALED_SUFFIX: Final = ".jsonl"
+PARQUET_SUFFIX: Final = ".parquet"
+MERGED_MARK: Final = ".."
+"""Stands between the first and the last stem in the name of a merged file."""
 TORN_SUFFIX: Final = ".torn"
+
+SEGMENT_SUFFIXES: Final = (OPEN_SUFFIX, SEALED_SUFFIX, PARQUET_SUFFIX)
+"""In the order of a segment's life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +58,77 @@ def segment_name() -> str:
     return f"{stamp}.{micros:06d}Z-{os.getpid()}-{secrets.token_hex(3)}{OPEN_SUFFIX}"
 
 
+def stem_of(path: Path) -> str:
+    """Return what a segment is called whatever has become of it; of a merged file, its first."""
+    return span_of(path)[0]
+
+
+def span_of(path: Path) -> tuple[str, str]:
+    """Return the first and the last stem that a file can hold.
+
+    >>> span_of(Path("a..c.parquet")), span_of(Path("b.jsonl.open"))
+    (('a', 'c'), ('b', 'b'))
+    """
+    suffix = next((s for s in SEGMENT_SUFFIXES if path.name.endswith(s)), "")
+    first, _, last = path.name.removesuffix(suffix).partition(MERGED_MARK)
+    return first, last or first
+
+
+def is_merged(path: Path) -> bool:
+    """Return whether a compacted file holds several segments."""
+    return MERGED_MARK in path.name
+
+
 def list_segments(folder: Path) -> list[Path]:
-    """Return the log's segments, sealed and open, oldest first.
+    """Return the log's segments, open, sealed and compacted, oldest first, each of them once.
+
+    Where a crash has left a segment and its compacted form, the compacted one counts: it got its
+    name only after it had been verified.
 
     Raises:
-        LogError: no such folder.
+        LogError: no such folder, or it cannot be read.
     """
     if not folder.is_dir():
         raise LogError(
             f"log {folder}: no such folder; name the folder that `samescore serve` wrote"
         )
-    names = (p for p in folder.iterdir() if p.name.endswith((OPEN_SUFFIX, SEALED_SUFFIX)))
-    return sorted(names, key=lambda p: p.name)
+    # a file that is renamed while a folder is listed can be missed; hardly twice in a row
+    found = {p for _ in range(2) for p in folder.iterdir() if _is_segment(p)}
+    compacted = [p for p in found if p.name.endswith(PARQUET_SUFFIX)]
+    lines = {stem_of(p): p for p in sorted(found - {*compacted}, key=_age)}
+    stems = sorted(lines)
+    for path in compacted:
+        for stem in replaced_by(path, stems):
+            lines.pop(stem, None)
+    return sorted([*lines.values(), *compacted], key=stem_of)
+
+
+def _is_segment(path: Path) -> bool:
+    return path.name.endswith(SEGMENT_SUFFIXES) and not path.name.startswith(".")
+
+
+def _age(path: Path) -> int:
+    """Return how far a segment has come in its life."""
+    return next(i for i, s in enumerate(SEGMENT_SUFFIXES) if path.name.endswith(s))
+
+
+def replaced_by(path: Path, stems: Sequence[str]) -> list[str]:
+    """Return which segments a compacted file holds; none if it is damaged or somebody else's.
+
+    Args:
+        path: the file. It is looked into only if its name says that it could hold one.
+        stems: the segments asked for, in ascending order.
+    """
+    first, last = span_of(path)
+    asked = stems[bisect_left(stems, first) : bisect_right(stems, last)]
+    held = held_segments(path) if asked else {}
+    return [stem for stem in asked if stem in held]
+
+
+def merged_with(folder: Path, stem: str) -> Path | None:
+    """Return the compacted file that holds a segment beside others, or None."""
+    merged = sorted(folder.glob(f"*{MERGED_MARK}*{PARQUET_SUFFIX}"))
+    return next((path for path in merged if replaced_by(path, [stem])), None)
 
 
 def lock_segment(fd: int) -> bool:

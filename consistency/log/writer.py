@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
-from consistency.errors import ConfigError, LogError
+from consistency.errors import LogError
+from consistency.log.durability import FsyncWhen, Ticker
 from consistency.log.entry import encode_line
 from consistency.log.segments import (
     Sealed,
@@ -20,46 +18,10 @@ from consistency.log.segments import (
     seal_abandoned,
     segment_name,
 )
+from consistency.log.settings import LogSettings
 from consistency.scored import ScoredRequest
 
 logger = logging.getLogger(__name__)
-
-MIB: Final = 1 << 20
-
-
-class Fsync(StrEnum):
-    """When the log is forced to the disk.
-
-    Whatever the policy, an acknowledged request survives the death of any process, since the kernel
-    has its line. The policy says what a power cut can take.
-
-    seal: all since the last sealed segment. every_request: nothing that was acknowledged.
-    """
-
-    SEAL = "seal"
-    EVERY_REQUEST = "every_request"
-
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """How a log is written.
-
-    Attributes:
-        folder: made if it is not there.
-        segment_bytes: a segment is sealed when it has grown to this size.
-        max_total_bytes: writing fails (and `on_log_failure` decides) once the folder holds more;
-            N writers may together be over by N - 1 segments before each has seen it.
-        fsync: what a power cut can take.
-    """
-
-    folder: Path
-    segment_bytes: int = 64 * MIB
-    max_total_bytes: int = 64 * 1024 * MIB
-    fsync: Fsync = Fsync.SEAL
-
-    def __post_init__(self) -> None:
-        if self.segment_bytes < 1 or self.max_total_bytes < 1:
-            raise ConfigError("log sizes are in bytes and at least 1")
 
 
 class RequestLogWriter:
@@ -78,8 +40,9 @@ class RequestLogWriter:
     def __init__(self, settings: LogSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
+        self._syncs_each = settings.fsync.when is FsyncWhen.EVERY_REQUEST
         self._fd = -1
-        self._size = self._total = 0
+        self._size = self._total = self._synced = 0
         self._closed = False
         try:
             settings.folder.mkdir(parents=True, exist_ok=True)
@@ -87,40 +50,93 @@ class RequestLogWriter:
             self._open()
         except OSError as e:
             raise LogError(f"log {settings.folder}: {e.strerror}; give a writable folder") from e
+        self._tickers = self._start_tickers()
 
     def write(self, request: ScoredRequest) -> None:
         """Write a request's line; see `LogWriter.write`."""
-        line = encode_line(request)
+        self.append(encode_line(request))
+
+    def append(self, line: bytes) -> None:
+        """Write a line, or several in one piece; all of them are written, or none.
+
+        Raises:
+            LogError: none was written.
+        """
         with self._lock:
-            self._ensure_open()
+            if self._fd < 0 or self._closed:
+                self._open_again()
             if self._total + len(line) > self._settings.max_total_bytes:
-                self._total = self._held_bytes()  # segments may have been moved away
-            if self._total + len(line) > self._settings.max_total_bytes:
-                raise LogError(
-                    f"log {self._settings.folder} is full: {self._settings.max_total_bytes} bytes; "
-                    f"move sealed segments away or raise the bound"
-                )
+                self._find_room(len(line))
             self._append(line)
             if self._size >= self._settings.segment_bytes:
                 self._rotate()
 
     def close(self) -> None:
         """Seal the open segment; later writes fail. An empty one is removed."""
+        for ticker in self._tickers:
+            ticker.stop()
         with self._lock:
             self._closed = True
             if self._fd >= 0:
                 self._finish()
 
-    def _ensure_open(self) -> None:
-        """Open a segment if the last rotation could not."""
+    def _start_tickers(self) -> list[Ticker]:
+        tickers = []
+        fsync, age = self._settings.fsync, self._settings.retention.seal_after_seconds
+        if fsync.when is FsyncWhen.INTERVAL:
+            tickers.append(Ticker("log-fsync", fsync.seconds, self.sync))
+        if age is not None:
+            tickers.append(Ticker("log-seal", age, self.seal_now))
+        return tickers
+
+    def sync(self) -> None:
+        """Force what was written to the disk; requests that come meanwhile do not wait.
+
+        A disk that fails at it may have lost what it was given, and says so only once: the segment
+        is left to be sealed by the next writer that starts, and the next request begins a new one,
+        or gets the disk's error.
+        """
+        with self._lock:
+            if self._fd < 0 or self._synced == self._size:
+                return
+            fd, path, size = os.dup(self._fd), self._path, self._size
+        try:
+            os.fdatasync(fd)
+        except OSError:
+            logger.exception("log %s: cannot be forced to the disk", path)
+            with self._lock:
+                if self._path == path and self._fd >= 0:
+                    self._leave()
+            return
+        finally:
+            os.close(fd)
+        with self._lock:
+            if self._path == path:
+                self._synced = size
+
+    def seal_now(self) -> None:
+        """Seal the open segment, if anything is in it, and begin a new one."""
+        with self._lock:
+            if self._fd >= 0 and self._size:
+                self._rotate()
+
+    def _open_again(self) -> None:
+        """Open a segment where the last rotation could not."""
         if self._closed:
             raise LogError(f"log {self._settings.folder}: closed")
-        if self._fd < 0:
-            try:
-                self._open()
-            except OSError as e:
-                folder = self._settings.folder
-                raise LogError(f"log {folder}: {e.strerror}; free space or mend it") from e
+        try:
+            self._open()
+        except OSError as e:
+            folder = self._settings.folder
+            raise LogError(f"log {folder}: {e.strerror}; free space or mend it") from e
+
+    def _find_room(self, size: int) -> None:
+        self._total = self._held_bytes()  # segments may have been moved away
+        if self._total + size > self._settings.max_total_bytes:
+            raise LogError(
+                f"log {self._settings.folder} is full: {self._settings.max_total_bytes} bytes; "
+                f"move sealed segments away or raise the bound"
+            )
 
     def _held_bytes(self) -> int:
         return sum(map(_size_bytes, self._settings.folder.iterdir()))
@@ -142,7 +158,7 @@ class RequestLogWriter:
         written = os.write(self._fd, line)
         if written != len(line):
             return f"wrote {written} of {len(line)} bytes"
-        if self._settings.fsync is Fsync.EVERY_REQUEST:
+        if self._syncs_each:
             os.fdatasync(self._fd)
         return ""
 
@@ -161,7 +177,7 @@ class RequestLogWriter:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         while True:
             self._path = self._settings.folder / segment_name()
-            self._fd, self._size = os.open(self._path, flags, 0o640), 0
+            self._fd, self._size, self._synced = os.open(self._path, flags, 0o640), 0, 0
             # until it is locked, another process may take it for a dead writer's
             if lock_segment(self._fd) and self._path.exists():
                 break
@@ -177,8 +193,11 @@ class RequestLogWriter:
             else:
                 self._path.unlink()
         finally:
-            os.close(self._fd)
-            self._fd = -1
+            self._leave()
+
+    def _leave(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
 
 
 def _size_bytes(path: Path) -> int:

@@ -26,6 +26,7 @@ _FAMILIES: Final = (
     metrics.HTTP_REJECTIONS,
     metrics.OBSERVER_FAILURES,
     metrics.LOG_DROPS,
+    metrics.LOG_SAMPLED_OUT,
     metrics.SUITE_VIOLATIONS,
 )
 
@@ -46,6 +47,7 @@ class EventCounters(Collector):
         self._places: dict[Series, tuple[memoryview, int]] = {}
         self.declare(metrics.HTTP_REJECTIONS, [(reason,) for reason in Rejection])
         self.declare(metrics.LOG_DROPS, [()])
+        self.declare(metrics.LOG_SAMPLED_OUT, [()])
         self.declare(metrics.OBSERVER_FAILURES, [(name,) for name in observers])
 
     def declare(self, metric: Metric, label_sets: Iterable[tuple[str, ...]]) -> None:
@@ -88,9 +90,13 @@ class EventCounters(Collector):
         """Count an exception of the observer of that name."""
         self.add(metrics.OBSERVER_FAILURES, (name,))
 
-    def log_dropped(self) -> None:
-        """Count a request that was answered without being logged."""
-        self.add(metrics.LOG_DROPS)
+    def log_dropped(self, requests: int = 1) -> None:
+        """Count requests that were answered without being logged."""
+        self.add(metrics.LOG_DROPS, amount=requests)
+
+    def log_sampled_out(self) -> None:
+        """Count a request that was not meant to be logged."""
+        self.add(metrics.LOG_SAMPLED_OUT)
 
     def collect(self) -> Iterator[Family]:
         """Yield the counters of all workers, added up."""

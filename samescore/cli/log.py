@@ -1,10 +1,10 @@
-"""`samescore log verify|stats|cat`."""
+"""`samescore log verify|stats|cat`; the other commands of the group have files of their own."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -12,16 +12,25 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from consistency.log import LoggedRequest, RequestLogReader
 from consistency.log.reader import LogVerdict, verify_log
-from consistency.scored import Outcome
-from samescore.cli.options import FOLDER, EnumValue, json_option, print_json
+from consistency.log.selection import LogSelection
+from samescore.cli.log_compact import command as compact
+from samescore.cli.log_export import command as export
+from samescore.cli.log_prune import command as prune
+from samescore.cli.log_selection import requests_of, selection_options
+from samescore.cli.log_tail import command as tail
+from samescore.cli.options import FOLDER, json_option, print_json
 from samescore.log_stats import ModelStats, collect
+from samescore.progress import progress
 
 
 @click.group("log")
 def command() -> None:
-    """Verify, count and print a request log."""
+    """Verify, count, print, compact and export a request log."""
+
+
+for _command in (compact, export, prune, tail):
+    command.add_command(_command)
 
 
 @command.command("verify")
@@ -37,7 +46,8 @@ def verify(log: Path, as_json: bool) -> None:
     Exit code 0: intact (torn tails of a crash are reported, they were never answered); 1: lines are
     damaged or requests are there twice.
     """
-    verdict = verify_log(log)
+    with progress("reading requests", None) as step:
+        verdict = verify_log(log, step)
     if as_json:
         print_json({"intact": verdict.intact, **asdict(verdict)})
     else:
@@ -47,14 +57,16 @@ def verify(log: Path, as_json: bool) -> None:
 
 def _show_verdict(verdict: LogVerdict) -> None:
     click.echo(
-        f"{verdict.requests} requests, {verdict.rows} rows in {verdict.segments_sealed} sealed and "
-        f"{verdict.segments_open} open segments"
+        f"{verdict.requests} requests, {verdict.rows} rows in {verdict.segments_sealed} sealed, "
+        f"{verdict.segments_compacted} compacted and {verdict.segments_open} open segments"
     )
     for damage in verdict.damage:
         click.echo(
             f"damaged: {damage.segment} line {damage.line}: {damage.problem} "
             f"({damage.size_bytes} bytes)"
         )
+    if verdict.damaged > len(verdict.damage):
+        click.echo(f"... and {verdict.damaged - len(verdict.damage)} more damaged places")
     for request_id in verdict.repeated[:10]:
         click.echo(f"there twice: request {request_id}")
     click.echo("intact" if verdict.intact else "NOT intact; restore the segment from a copy")
@@ -62,15 +74,16 @@ def _show_verdict(verdict: LogVerdict) -> None:
 
 @command.command("stats")
 @click.argument("log", type=FOLDER)
+@selection_options
 @json_option
-def stats(log: Path, as_json: bool) -> None:
+def stats(log: Path, selection: LogSelection, as_json: bool) -> None:
     """Show outcomes, latency by stage and scores of each model in LOG.
 
     \b
     Example:
       samescore log stats requests
     """
-    found = collect(_requests(log))
+    found = collect(requests_of(log, selection))
     if as_json:
         print_json({name: s.to_json() for name, s in sorted(found.items())})
         return
@@ -96,18 +109,9 @@ def _table(name: str, model: ModelStats) -> Table:
 
 @command.command("cat")
 @click.argument("log", type=FOLDER)
-@click.option("--request-id", "request_ids", multiple=True, help="Only this request; repeat.")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model; repeat.")
-@click.option("--outcome", "outcomes", type=EnumValue(Outcome), multiple=True,
-              help="Only this outcome; repeat.")  # fmt: skip
+@selection_options
 @click.option("--limit", type=click.IntRange(1), help="At most so many requests.")
-def cat(
-    log: Path,
-    request_ids: tuple[str, ...],
-    models: tuple[str, ...],
-    outcomes: tuple[Outcome, ...],
-    limit: int | None,
-) -> None:
+def cat(log: Path, selection: LogSelection, limit: int | None) -> None:
     """Print the requests in LOG as JSON lines, payload included.
 
     \b
@@ -116,27 +120,12 @@ def cat(
 
     Exit code 1 when a --request-id is not in the log.
     """
-    printed = 0
-    for request in _requests(log):
-        if request_ids and request.request_id not in request_ids:
-            continue
-        if models and request.model[0] not in models:
-            continue
-        if outcomes and request.outcome not in outcomes:
-            continue
+    found: set[str] = set()
+    for request in islice(requests_of(log, selection), limit):
         click.echo(orjson.dumps(dict(request.fields)).decode())
-        printed += 1
-        if printed == limit:
-            break
-    if request_ids and printed < len(set(request_ids)):
-        click.echo(f"{printed} of {len(set(request_ids))} requests found in {log}", err=True)
+        if selection.request_ids:
+            found.add(request.request_id)
+    wanted = len(selection.request_ids)
+    if len(found) < wanted:
+        click.echo(f"{len(found)} of {wanted} requests found in {log}", err=True)
         sys.exit(1)
-
-
-def _requests(log: Path) -> Iterator[LoggedRequest]:
-    """Yield the readable requests, and say on standard error what could not be read."""
-    for item in RequestLogReader(log):
-        if isinstance(item, LoggedRequest):
-            yield item
-        else:
-            click.echo(f"damaged: {item.segment} line {item.line}: {item.problem}", err=True)

@@ -5,24 +5,27 @@ from __future__ import annotations
 import ipaddress
 import os
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import click
 
-from consistency.log import LogSettings
-from consistency.log.writer import MIB, Fsync
+from consistency.log.settings import MIB, LogMode
 from consistency.snapshots import SnapshotStore
 from monitors.online.window import DEFAULT_MIN_ROWS, WindowSettings
 from monitors.suites import SuitePolicy
+from samescore.cli.log_options import LogOptions, log_options, log_settings
 from samescore.cli.options import (
     ANY_PATH,
     EnumValue,
+    device_option,
+    model_trust,
     opaque_specs,
     pipeline_option,
     print_json,
     service_option,
     snapshots_option,
     threads_option,
+    trust_options,
 )
 from samescore.cli.suite_options import suite_option, tell_left_out
 from samescore.server import ServerSettings, serve
@@ -33,7 +36,7 @@ from serving.dataplane import DataPlaneSettings, OnLogFailure
 from serving.servable import GateMode
 
 
-class _Options(TypedDict):
+class _Options(LogOptions):
     """What a server can be told, as click gives it."""
 
     pipelines: tuple[str, ...]
@@ -42,13 +45,13 @@ class _Options(TypedDict):
     gate: GateMode
     versions: str
     threads: int
+    device: str
+    trust_types: tuple[str, ...]
+    allow_pickle: bool
     poll_seconds: float
     max_rows: int
     max_body_mib: int
-    on_log_failure: OnLogFailure
-    log_segment_mib: int
-    log_max_gib: int
-    log_fsync: Fsync
+    on_log_failure: OnLogFailure | None
     suites: tuple[SuiteLocation, ...]
     suite_policy: SuitePolicy
     window_slices: int
@@ -75,21 +78,18 @@ class _Options(TypedDict):
     "--versions", default="latest:1", show_default=True, help="latest:N, specific:1,3 or all."
 )
 @threads_option
+@device_option
+@trust_options
 @click.option("--poll-seconds", type=click.FloatRange(0.05), default=1.0, show_default=True,
               help="Between two looks for new versions.")  # fmt: skip
 @click.option("--max-rows", type=click.IntRange(1, 1_000_000), default=1024, show_default=True,
               help="Rows in one request.")  # fmt: skip
 @click.option("--max-body-mib", type=click.IntRange(1, 1024), default=8, show_default=True,
               help="Size of one request.")  # fmt: skip
-@click.option("--on-log-failure", type=EnumValue(OnLogFailure), default=OnLogFailure.REJECT.value,
-              show_default=True, help="What a request that cannot be logged gets.")  # fmt: skip
-@click.option("--log-segment-mib", type=click.IntRange(1, 4096), default=64, show_default=True,
-              help="Size at which a log segment is sealed.")  # fmt: skip
-@click.option("--log-max-gib", type=click.IntRange(1, 65536), default=64, show_default=True,
-              help="Size at which the log is full.")  # fmt: skip
-@click.option("--log-fsync", type=EnumValue(Fsync), default=Fsync.SEAL.value, show_default=True,
-              help="What a power cut can take: seal, all since the last sealed segment; "
-              "every_request, nothing that was answered.")  # fmt: skip
+@click.option("--on-log-failure", type=EnumValue(OnLogFailure),
+              help="What a request that cannot be logged gets.  [default: reject; drop with "
+              "--log-mode spool]")  # fmt: skip
+@log_options
 @suite_option
 @click.option("--suite-policy", type=EnumValue(SuitePolicy), default=SuitePolicy.REJECT.value,
               show_default=True, help="What a row that breaks its model's suite does: reject, its "
@@ -142,23 +142,21 @@ def command(
 
 
 def _settings(base: Path | None, log_folder: Path, options: _Options) -> ServerSettings:
-    snapshots = options["snapshots"]
+    snapshots, log = options["snapshots"], log_settings(log_folder, options)
+    unlogged = OnLogFailure.DROP if log.mode is LogMode.SPOOL else OnLogFailure.REJECT
     return ServerSettings(
         base=base,
-        log=LogSettings(
-            log_folder,
-            segment_bytes=options["log_segment_mib"] * MIB,
-            max_total_bytes=options["log_max_gib"] * 1024 * MIB,
-            fsync=options["log_fsync"],
-        ),
+        log=log,
         trusted=frozenset(options["pipelines"]),
         store=None if snapshots is None else SnapshotStore(snapshots),
         services=opaque_specs(options["services"]),
         gate=options["gate"],
         policy=parse_version_policy(options["versions"]),
         threads=options["threads"],
+        device=options["device"],
+        trust=model_trust(options["trust_types"], options["allow_pickle"]),
         poll_seconds=options["poll_seconds"],
-        plane=DataPlaneSettings(options["max_rows"], options["on_log_failure"]),
+        plane=DataPlaneSettings(options["max_rows"], options["on_log_failure"] or unlogged),
         max_body_bytes=options["max_body_mib"] * MIB,
         guards=suite_guards(options["suites"], options["suite_policy"]),
         window=WindowSettings(

@@ -32,6 +32,14 @@ def taken_port() -> Iterator[int]:
         (("BASE", "--log", "LOG", "--max-rows", "0"), "--max-rows"),
         (("BASE", "--log", "LOG", "--poll-seconds", "0"), "--poll-seconds"),
         (("BASE", "--log", "LOG", "--on-log-failure", "ignore"), "is not one of reject, drop"),
+        (("BASE", "--log", "LOG", "--log-fsync", "often"), "interval:50ms"),
+        (("BASE", "--log", "LOG", "--log-mode", "fast"), "is not one of direct, spool"),
+        (("BASE", "--log", "LOG", "--log-sample", "10"), "--log-sample"),
+        (("BASE", "--log", "LOG", "--log-key", "a..b"), "give a field, or outer.inner"),
+        (("BASE", "--log", "LOG", "--log-redact", "a"), "name its file with --log-redact-key"),
+        (("BASE", "--log", "LOG", "--log-redact-key", "FILE"), "holds 0 bytes; write 16"),
+        (("BASE", "--log", "LOG", "--log-keep-days", "0"), "--log-keep-days"),
+        (("BASE", "--log", "LOG", "--log-keep-gib", "64"), "the log would be full at"),
         (("BASE", "--log", "LOG", "--host", "no.such.host.invalid"), "cannot listen on"),
         (("BASE", "--log", "FILE/log", "--port", "0"), "give a writable folder"),
         (("--log", "LOG", "--inference-service", "m", "x.py", "."), "write it as NAME/VERSION"),
@@ -40,8 +48,10 @@ def taken_port() -> Iterator[int]:
 def test_a_wrong_setting_is_a_mistake(
     tiny: Tiny, tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    (tmp_path / "file").write_text("")
-    names = {"BASE": tiny.base, "LOG": tmp_path / "log", "FILE/log": tmp_path / "file" / "log"}
+    file = tmp_path / "file"
+    file.write_text("")
+    file.chmod(0o600)
+    names = {"BASE": tiny.base, "LOG": tmp_path / "log", "FILE": file, "FILE/log": file / "log"}
     assert said in mistake("serve", *(names.get(option, option) for option in options))
 
 

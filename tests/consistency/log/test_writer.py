@@ -12,9 +12,9 @@ import pytest
 
 from consistency.errors import ConfigError, LogError
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter, segments, writer
+from consistency.log.durability import Fsync, FsyncWhen
 from consistency.log.entry import LoggedRequest, decode_line, encode_line
 from consistency.log.reader import verify_log
-from consistency.log.writer import Fsync
 from tests.fixtures.scored import make_request
 
 ROOT = Path(__file__).parents[3]
@@ -96,7 +96,7 @@ def test_a_request_larger_than_a_segment_gets_one_of_its_own(folder: Path) -> No
     assert ids(folder) == ["r-0", "r-1", "r-2"]
 
 
-@pytest.mark.parametrize("policy", list(Fsync))
+@pytest.mark.parametrize("policy", [Fsync(), Fsync(FsyncWhen.EVERY_REQUEST)])
 def test_the_policy_decides_when_the_disk_is_forced(
     folder: Path, monkeypatch: pytest.MonkeyPatch, policy: Fsync
 ) -> None:
@@ -105,7 +105,79 @@ def test_the_policy_decides_when_the_disk_is_forced(
     log = open_writer(folder, fsync=policy)
     for _ in range(3):
         log.write(make_request())
-    assert len(forced) == (3 if policy is Fsync.EVERY_REQUEST else 0)
+    assert len(forced) == (3 if policy.when is FsyncWhen.EVERY_REQUEST else 0)
+    log.close()
+
+
+def test_an_interval_forces_the_disk_soon_after_and_no_request_waits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced = threading.Event()
+    by: list[str] = []
+
+    def note(_: int) -> None:
+        by.append(threading.current_thread().name)
+        forced.set()
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    log = open_writer(folder, fsync=Fsync.parse("interval:1ms"))
+    log.write(make_request("r-0"))
+    assert forced.wait(30)
+    log.close()
+    assert set(by) == {"log-fsync"}
+    assert ids(folder) == ["r-0"]
+
+
+def test_a_disk_that_is_forced_has_what_was_written_and_is_not_forced_for_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: forced.append(os.fstat(fd).st_size))
+    log = open_writer(folder, fsync=Fsync.parse("interval:3600s"))
+    for i in (1, 2):
+        log.write(make_request("r-000"))
+        log.sync()
+        log.sync()
+        assert forced == [LINE_BYTES * n for n in range(1, i + 1)]
+    log.close()
+    log.sync()
+
+
+def test_a_disk_that_cannot_be_forced_gets_a_new_segment_and_loses_no_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = open_writer(folder, fsync=Fsync.parse("interval:3600s"))
+    log.write(make_request("r-0"))
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer.os, "fdatasync", fail)
+        log.sync()
+    assert "cannot be forced to the disk" in caplog.text
+    log.write(make_request("r-1"))
+    assert len(names(folder, ".open")) == 2
+    log.close()
+    open_writer(folder).close()  # seals what was left open
+    assert ids(folder) == ["r-0", "r-1"]
+
+
+def test_forcing_the_disk_stalls_no_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stalls, goes_on = threading.Event(), threading.Event()
+
+    def stall(_: int) -> None:
+        stalls.set()
+        assert goes_on.wait(30)
+
+    monkeypatch.setattr(os, "fdatasync", stall)
+    log = open_writer(folder, fsync=Fsync.parse("interval:1ms"), segment_bytes=2 * LINE_BYTES)
+    log.write(make_request("r-000"))
+    assert stalls.wait(30)
+    for i in range(1, 5):  # over the end of a segment
+        log.write(make_request(f"r-{i:03d}"))
+    assert ids(folder) == [f"r-{i:03d}" for i in range(5)]
+    goes_on.set()
     log.close()
 
 
@@ -203,7 +275,7 @@ def test_a_short_write_leaves_nothing_behind(folder: Path, monkeypatch: pytest.M
 def test_a_line_that_the_disk_would_not_take_leaves_nothing_behind(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = open_writer(folder, fsync=Fsync.EVERY_REQUEST)
+    log = open_writer(folder, fsync=Fsync(FsyncWhen.EVERY_REQUEST))
     log.write(make_request("r-0"))
 
     def fail(_: int) -> None:
