@@ -16,7 +16,7 @@ SOURCE_SUFFIXES: Final = frozenset(
     {
         *(".py", ".pyi", ".pyx", ".so", ".pyd"),
         *(".json", ".jsonl", ".toml", ".yaml", ".yml", ".csv", ".tsv", ".txt"),
-        *(".npy", ".npz", ".parquet", ".arrow", ".pkl", ".joblib", ".bin", ".gz"),
+        *(".npy", ".npz", ".parquet", ".arrow", ".pkl", ".joblib", ".skops", ".bin", ".gz"),
     }
 )
 """Files of a package that can change what its pipeline computes."""

@@ -23,7 +23,8 @@ class Environment:
     Attributes:
         packages: distribution name (lower case) to version.
         cpu_flags: the CPU's feature flags, sorted; empty where the system does not tell.
-        thread_settings: the environment variables that set thread counts.
+        thread_settings: the environment variables that set thread counts, or that choose the
+            kernels and instruction sets that a library computes with.
         device: where the model computes.
     """
 
@@ -49,6 +50,12 @@ _THREAD_VARIABLES: Final = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
     "TF_ENABLE_ONEDNN_OPTS",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "MKL_CBWR",
+    "ATEN_CPU_CAPABILITY",
+    "NPY_DISABLE_CPU_FEATURES",
+    "CUBLAS_WORKSPACE_CONFIG",
 )
 
 

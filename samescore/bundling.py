@@ -16,7 +16,7 @@ from consistency.bundle import BundleContent, GoldenSet, PipelineRef, write_bund
 from consistency.bundle.reader import distribution_of, load_pipeline_object
 from consistency.digest import digest_sources
 from consistency.errors import ConfigError
-from consistency.execution import Execution, apply_execution
+from consistency.execution import Execution, ExecutionMode, apply_execution
 from consistency.features import FeatureBatch
 from consistency.pipeline import BoundPipeline, FeaturePipeline
 from consistency.postprocess import PostProcess
@@ -26,7 +26,9 @@ from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
 from consistency.state import FittedState
 from monitors.reference import ReferenceSet
+from samescore.promoting import promote_for_bundle
 from serving.loaders import format_named, load_scorer
+from serving.loaders.trust import NO_TRUST, ModelTrust
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class BundleRequest:
     Attributes:
         name: the model's name: letters, digits, `.`, `_`, `-`.
         version: 0 or more, new.
-        model_format: `xgboost`, `lightgbm` or `saved_model`.
+        model_format: one of `serving.loaders.FORMATS`.
         model: its file, or its folder.
         golden: raw records, or, without a pipeline, feature rows (float64, shape (N, F)), that a
             version must reproduce before it goes live. A few hundred, typical and odd ones.
@@ -47,10 +49,12 @@ class BundleRequest:
         snapshots: lookup name to the snapshot id that the golden features are made with.
         store: where these snapshots are; needed when there are any.
         reference: a sample of the training records (or rows), frozen for the monitors.
-        execution: `as_is`, `padded:N`, or `float64` for a model that was promoted.
+        execution: `as_is`, `padded:N`, or `float64`: a model that does not answer in float64 yet is
+            promoted, and verified on the golden rows.
         gate_decimals: decimals that the golden gate demands.
         postprocess: from raw outputs to the score.
         metrics: training metrics; loss_curve: the training loss. Kept in the manifest.
+        trust: what the model's file may bring along; not kept, each operator decides anew.
     """
 
     name: str
@@ -69,6 +73,7 @@ class BundleRequest:
     postprocess: PostProcess = field(default_factory=PostProcess)
     metrics: Mapping[str, float] = field(default_factory=dict)
     loss_curve: Sequence[float] = ()
+    trust: ModelTrust = NO_TRUST
 
 
 def build_bundle(base: Path, request: BundleRequest) -> Path:
@@ -86,16 +91,16 @@ def build_bundle(base: Path, request: BundleRequest) -> Path:
     schema = _schema(request, bound)
     execution = Execution.parse(request.execution)
     with tempfile.TemporaryDirectory(prefix="samescore-bundle-") as folder:
-        staged = _stage(request, Path(folder))
-        scorer = apply_execution(execution, load_scorer(request.model_format, staged, threads=None))
+        rows = _features(request.golden, schema, bound)
+        held, scorer = _load(request, execution, Path(folder), rows)
         content = BundleContent(
             name=request.name,
             version=request.version,
             model_format=request.model_format,
-            model=request.model,
-            model_file=format_named(request.model_format).file,
+            model=held,
+            model_file=format_named(request.model_format).file_for(request.model),
             features=schema,
-            golden=_golden(request, schema, bound, scorer),
+            golden=_golden(request, rows, scorer),
             state=request.state,
             pipeline=None if request.pipeline is None else _reference_to(request.pipeline),
             inputs=None if pipeline is None else pipeline.inputs,
@@ -142,8 +147,22 @@ def _stage(request: BundleRequest, folder: Path) -> Path:
         raise ConfigError(f"model {request.model}: {request.model_format} is a folder")
     if not request.model.is_file():
         raise ConfigError(f"model {request.model}: no such file")
-    shutil.copyfile(request.model, folder / known.file)
+    shutil.copyfile(request.model, folder / known.file_for(request.model))
     return folder
+
+
+def _load(
+    request: BundleRequest, execution: Execution, folder: Path, golden: FeatureBatch
+) -> tuple[Path, Scorer]:
+    """Return the model that the bundle will hold, promoted if it has to be, and its scorer."""
+    staged = _stage(request, folder)
+    kind, trust = request.model_format, request.trust
+    model = load_scorer(kind, staged, threads=None, trust=trust)
+    if execution.mode is ExecutionMode.FLOAT64:
+        promoted = promote_for_bundle(kind, staged, model, golden, folder / "promoted", trust)
+        if promoted is not None:
+            return promoted, load_scorer(kind, promoted, threads=None, trust=trust)
+    return request.model, apply_execution(execution, model)
 
 
 def _features(
@@ -157,10 +176,7 @@ def _features(
     return FeatureBatch(schema, len(matrix), matrix)
 
 
-def _golden(
-    request: BundleRequest, schema: FeatureSchema, bound: BoundPipeline | None, scorer: Scorer
-) -> GoldenSet:
-    features = _features(request.golden, schema, bound)
+def _golden(request: BundleRequest, features: FeatureBatch, scorer: Scorer) -> GoldenSet:
     scores = request.postprocess(scorer.score(features))
     records = None if isinstance(request.golden, np.ndarray) else request.golden
     for row, record in enumerate(records or ()):

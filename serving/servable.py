@@ -23,7 +23,9 @@ from consistency.snapshots import SnapshotStore
 from serving.backends.backend import Backend, InProcessBackend
 from serving.core.state import ServableId
 from serving.loaders import load_scorer
+from serving.loaders.devices import CPU
 from serving.loaders.inference_service import load_inference_service
+from serving.loaders.trust import NO_TRUST, ModelTrust
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ class LoadSettings:
         gate: what a failing golden gate does.
         max_batch: the largest batch that serving forms.
         threads: of each model.
+        device: of each model: `cpu`, `cuda` or `cuda:N`.
+        trust: what model files may bring along.
         transport: what the features pass through on their way to the model (a feature store, a
             cache); the golden gate sees what comes out of it.
     """
@@ -83,7 +87,25 @@ class LoadSettings:
     gate: GateMode = GateMode.ENFORCE
     max_batch: int = 64
     threads: int = 1
+    device: str = CPU
+    trust: ModelTrust = NO_TRUST
     transport: Callable[[BoundPipeline], BoundPipeline] | None = None
+
+    def load_scorer(self, bundle: Bundle) -> Scorer:
+        """Return a bundle's model, executed as its manifest says.
+
+        Raises:
+            BundleError: the model's files are damaged.
+            ConfigError: it cannot be loaded here, or is not trusted.
+        """
+        model = load_scorer(
+            bundle.manifest.model_format,
+            bundle.path,
+            threads=self.threads,
+            device=self.device,
+            trust=self.trust,
+        )
+        return apply_execution(bundle.manifest.execution, model)
 
     def bind(self, bundle: Bundle, snapshots: Mapping[str, str] | None) -> BoundPipeline | None:
         """Return a bundle's pipeline on the given snapshots, transport included."""
@@ -115,8 +137,7 @@ class BundleLoader:
             )
         verify_files(bundle)
         pipeline = self.settings.bind(bundle, None)
-        model = load_scorer(manifest.model_format, self.path, threads=self.settings.threads)
-        scorer = apply_execution(manifest.execution, model)
+        scorer = self.settings.load_scorer(bundle)
         report = self._gate(bundle, pipeline, scorer)
         servable = Servable(
             info=_info(bundle, scorer, report),

@@ -16,8 +16,7 @@ from consistency.bundle import open_bundle, verify_files
 from consistency.bundle.manifest import Manifest
 from consistency.bundle.reader import load_pipeline_object
 from consistency.errors import ConfigError
-from consistency.execution import apply_execution
-from consistency.gate import run_gate
+from consistency.gate import GateReport, run_gate
 from consistency.postprocess import Platt, PostProcess
 from consistency.records import Record
 from consistency.schema import FeatureSchema
@@ -27,13 +26,16 @@ from samescore.bundling import BundleRequest, build_bundle
 from samescore.cli.options import (
     ANY_PATH,
     FOLDER,
+    device_option,
     json_option,
+    model_trust,
     pipeline_option,
     print_json,
     snapshots_option,
     threads_option,
+    trust_options,
 )
-from serving.loaders import FORMATS, load_scorer
+from serving.loaders import FORMATS
 from serving.servable import LoadSettings
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -56,7 +58,10 @@ class _Options(TypedDict):
     execution: str
     gate_decimals: int
     output: str | None
+    column: int | None
     platt: tuple[float, float] | None
+    trust_types: tuple[str, ...]
+    allow_pickle: bool
 
 
 @click.group("bundle")
@@ -88,7 +93,10 @@ def command() -> None:
 @click.option("--execution", default="as_is", show_default=True, help="as_is, padded:N or float64.")
 @click.option("--gate-decimals", type=click.IntRange(0, 16), default=10, show_default=True)
 @click.option("--output", help="The raw output that is the score; needed if there are several.")
+@click.option("--column", type=int, help="Of an output with several columns, the one that is the "
+              "score; -1 is the last.")  # fmt: skip
 @click.option("--platt", type=(float, float), metavar="SLOPE INTERCEPT", help="Platt scaling.")
+@trust_options
 def build(base: Path, **options: Unpack[_Options]) -> None:
     """Bundle a trained model as BASE/NAME/VERSION.
 
@@ -120,7 +128,10 @@ def _request(base: Path, options: _Options) -> BundleRequest:
         reference=_read_rows(options["reference"], features is not None),
         execution=options["execution"],
         gate_decimals=options["gate_decimals"],
-        postprocess=PostProcess(options["output"], None, None if platt is None else Platt(*platt)),
+        postprocess=PostProcess(
+            options["output"], options["column"], None if platt is None else Platt(*platt)
+        ),
+        trust=model_trust(options["trust_types"], options["allow_pickle"]),
     )
 
 
@@ -206,6 +217,8 @@ def _summary(manifest: Manifest) -> dict[str, str]:
 @pipeline_option
 @snapshots_option
 @threads_option
+@device_option
+@trust_options
 @click.option("--max-batch", type=click.IntRange(1), default=64, show_default=True)
 @json_option
 def check(
@@ -213,6 +226,9 @@ def check(
     pipelines: tuple[str, ...],
     snapshots: Path | None,
     threads: int,
+    device: str,
+    trust_types: tuple[str, ...],
+    allow_pickle: bool,
     max_batch: int,
     as_json: bool,
 ) -> None:
@@ -227,28 +243,37 @@ def check(
     opened = open_bundle(bundle)
     verify_files(opened)
     store = SnapshotStore(snapshots or bundle.resolve().parent.parent / SNAPSHOT_FOLDER)
-    loading = LoadSettings(frozenset(pipelines), store)
-    scorer = load_scorer(opened.manifest.model_format, bundle, threads=threads)
+    loading = LoadSettings(
+        frozenset(pipelines),
+        store,
+        threads=threads,
+        device=device,
+        trust=model_trust(trust_types, allow_pickle),
+    )
     report = run_gate(
         opened.golden(),
         loading.bind(opened, None),
-        apply_execution(opened.manifest.execution, scorer),
+        loading.load_scorer(opened),
         opened.manifest.postprocess,
         decimals=opened.manifest.gate_decimals,
         max_batch=max_batch,
     )
     if as_json:
-        checks = [
-            {
-                "batch_rows": c.batch_rows,
-                "passed": c.passed,
-                "scores": c.scores.to_json(),
-                "features": None if c.features is None else c.features.to_json(),
-                "detail": c.detail,
-            }
-            for c in report.checks
-        ]
-        print_json({"passed": report.passed, "decimals": report.decimals, "checks": checks})
+        _print_report(report)
     else:
         click.echo(str(report))
     sys.exit(0 if report.passed else 1)
+
+
+def _print_report(report: GateReport) -> None:
+    checks = [
+        {
+            "batch_rows": c.batch_rows,
+            "passed": c.passed,
+            "scores": c.scores.to_json(),
+            "features": None if c.features is None else c.features.to_json(),
+            "detail": c.detail,
+        }
+        for c in report.checks
+    ]
+    print_json({"passed": report.passed, "decimals": report.decimals, "checks": checks})

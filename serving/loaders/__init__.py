@@ -11,17 +11,24 @@ from typing import Final, Protocol, cast
 
 from consistency.errors import ConfigError
 from consistency.protocols import Scorer
+from serving.loaders.devices import CPU, Device
+from serving.loaders.trust import NO_TRUST, ModelTrust
 
 
 class Load(Protocol):
     """What a loader module offers under the name `load`."""
 
-    def __call__(self, folder: Path, threads: int | None) -> Scorer:
+    def __call__(
+        self, folder: Path, threads: int | None, device: str, **opt_ins: ModelTrust
+    ) -> Scorer:
         """Load the model that lies in a folder.
+
+        `opt_ins` is `trust`, for a format with `takes_trust`.
 
         Raises:
             BundleError: the model's files are missing or damaged.
-            ConfigError: the model or the number of threads cannot be served in this process.
+            ConfigError: the model, the number of threads or the device cannot be served in this
+                process.
         """
         ...
 
@@ -35,12 +42,20 @@ class ModelFormat:
         library: the library that it imports.
         extra: the extra of `samescore` that installs the library.
         file: the model's file name in a bundle; empty for a format that is a folder.
+        also: other names that the loader reads, for files of their suffixes.
+        takes_trust: whether the loader takes the operator's opt-ins.
     """
 
     module: str
     library: str
     extra: str
     file: str = ""
+    also: tuple[str, ...] = ()
+    takes_trust: bool = False
+
+    def file_for(self, model: Path) -> str:
+        """Return the name that a model's file gets in a bundle, by its suffix."""
+        return next((name for name in self.also if Path(name).suffix == model.suffix), self.file)
 
 
 FORMATS: Final[Mapping[str, ModelFormat]] = MappingProxyType(
@@ -48,6 +63,22 @@ FORMATS: Final[Mapping[str, ModelFormat]] = MappingProxyType(
         "xgboost": ModelFormat("serving.loaders.xgboost", "xgboost", "xgboost", "model.ubj"),
         "lightgbm": ModelFormat("serving.loaders.lightgbm", "lightgbm", "lightgbm", "model.txt"),
         "saved_model": ModelFormat("serving.loaders.saved_model", "tensorflow", "tf"),
+        "sklearn": ModelFormat(
+            "serving.loaders.sklearn",
+            "sklearn",
+            "sklearn",
+            "model.skops",
+            also=("model.joblib", "model.pkl"),
+            takes_trust=True,
+        ),
+        "onnx": ModelFormat("serving.loaders.onnx", "onnxruntime", "onnx", "model.onnx"),
+        "torch": ModelFormat(
+            "serving.loaders.torch_export", "torch", "torch", "model.pt2", takes_trust=True
+        ),
+        "frozen_graph": ModelFormat(
+            "serving.loaders.frozen_graph", "tensorflow", "tf", "model.pb"
+        ),
+        "pmml": ModelFormat("serving.loaders.pmml", "pypmml", "pmml", "model.pmml"),
     }
 )
 """Every model format that a manifest may name."""
@@ -66,7 +97,14 @@ def format_named(name: str) -> ModelFormat:
     return FORMATS[name]
 
 
-def load_scorer(model_format: str, path: Path, *, threads: int | None = 1) -> Scorer:
+def load_scorer(
+    model_format: str,
+    path: Path,
+    *,
+    threads: int | None = 1,
+    device: str = CPU,
+    trust: ModelTrust = NO_TRUST,
+) -> Scorer:
     """Load the model of a bundle into this process.
 
     Args:
@@ -76,17 +114,21 @@ def load_scorer(model_format: str, path: Path, *, threads: int | None = 1) -> Sc
             LightGBM can kill the process over one that is damaged in its middle.
         threads: for the model's own computation, at least 1; None takes what the process has: a
             library that already runs as it runs, another one every core.
+        device: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+        trust: the operator's opt-ins, for formats that hold Python objects.
 
     Raises:
-        ConfigError: an unknown format, a library that is not installed, an unusable setting.
+        ConfigError: an unknown format, a library that is not installed, an unusable setting, a
+            device that is not there or that the format cannot use.
         BundleError: the model's files are missing or damaged.
     """
     entry = format_named(model_format)
     if threads is not None and threads < 1:
         raise ConfigError(f"threads {threads}: a model needs at least 1 thread")
+    Device.parse(device)
     load = cast("Load", importlib.import_module(entry.module).load)
     try:
-        return load(path, threads)
+        return load(path, threads, device, **({"trust": trust} if entry.takes_trust else {}))
     except ModuleNotFoundError as error:
         # Another missing module is a broken installation: its own message says more than ours.
         if error.name is None or error.name.partition(".")[0] != entry.library:

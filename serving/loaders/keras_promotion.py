@@ -59,12 +59,23 @@ def promote_to_float64(model: keras.Model, sample: Sample) -> keras.Model:
     """
     import keras
 
+    promoted = rebuild_in_float64(model)
+    _verify(keras, model, promoted, sample)
+    return promoted
+
+
+def rebuild_in_float64(model: keras.Model) -> keras.Model:
+    """Return what `promote_to_float64` returns, without comparing its scores.
+
+    Raises:
+        ConfigError: the model or one of its layers (named) cannot be rebuilt in float64.
+    """
+    import keras
+
     _check_model(keras, model)
     core = _rebuild(keras, model)
     _check_weights(model, core)
-    promoted = _behind_casts(keras, model, core)
-    _verify(keras, model, promoted, sample)
-    return promoted
+    return _behind_casts(keras, model, core)
 
 
 def _check_model(keras: Keras, model: keras.Model) -> None:

@@ -12,6 +12,7 @@ from consistency.errors import BackendError, BundleError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
+from serving.loaders.devices import CPU, only_cpu
 from serving.loaders.threads import cores
 
 if TYPE_CHECKING:
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
 FILE: Final = "model.txt"
 
 
-def load(folder: Path, threads: int | None) -> LightGBMScorer:
+def load(folder: Path, threads: int | None, device: str = CPU) -> LightGBMScorer:
     """Load `model.txt` from a folder.
 
     Args:
         folder: holds the file that `Booster.save_model` wrote.
         threads: LightGBM's `num_threads`, None for every core; its answers do not depend on it.
+        device: `cpu`; LightGBM trains on GPUs, but predicts on the CPU.
 
     Raises:
         BundleError: the file is missing or is not a whole LightGBM model.
+        ConfigError: another device.
     """
     import lightgbm
 
+    only_cpu("LightGBM", device)
     path = folder / FILE
     _check_whole(folder, path)
     # LightGBM prints to standard output unless it is given a logger.

@@ -10,8 +10,10 @@ the same bits.
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +22,10 @@ from numpy.typing import NDArray
 
 from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch
+from consistency.jsontype import Json
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
+from serving.loaders.devices import CPU, Device
 from serving.loaders.threads import cores
 
 if TYPE_CHECKING:
@@ -35,29 +39,35 @@ _PREDICT: Final = (
 )
 
 
-def load(folder: Path, threads: int | None) -> XGBoostScorer:
+def load(folder: Path, threads: int | None, device: str = CPU) -> XGBoostScorer:
     """Load `model.ubj` or `model.json` from a folder.
 
     Args:
         folder: holds exactly one of the two files.
         threads: XGBoost's `nthread`, None for every core; its answers do not depend on it.
+        device: where the trees are walked. A GPU rounds otherwise than the CPU.
 
     Raises:
         BundleError: no model file, two of them, or one that XGBoost cannot read.
-        ConfigError: the booster (gblinear) cannot predict in place.
+        ConfigError: the booster (gblinear) cannot predict in place; the device is not there.
     """
     import xgboost
 
+    place = Device.parse(device)
+    _check_build(xgboost.build_info(), xgboost.__version__, place)
     path, count = _model_file(folder), threads or cores()
     try:
-        booster = xgboost.Booster(params={"nthread": count}, model_file=path)
+        booster = xgboost.Booster(params={"nthread": count, "device": str(place)}, model_file=path)
     except (xgboost.core.XGBoostError, UnicodeDecodeError, ValueError) as error:
         raise BundleError(
             folder,
             f"{path.name} is not a model that XGBoost {xgboost.__version__} reads:"
             f" {_reason(str(error))}",
         ) from error
-    info = ScorerInfo(f"in_process/xgboost {xgboost.__version__}", "float32", threads=count)
+    _check_device(booster, place)
+    info = ScorerInfo(
+        f"in_process/xgboost {xgboost.__version__}", "float32", device=str(place), threads=count
+    )
     scorer = XGBoostScorer(booster, info)
     _try_out(scorer, path)
     return scorer
@@ -174,6 +184,25 @@ def _model_file(folder: Path) -> Path:
             folder, f"{what} of {' and '.join(FILES)} found; an XGBoost model is exactly one file"
         )
     return found[0]
+
+
+def _check_build(build: Mapping[str, Json], version: str, device: Device) -> None:
+    """Refuse a GPU before XGBoost without CUDA quietly takes the CPU."""
+    if device.gpu is not None and not build.get("USE_CUDA"):
+        raise ConfigError(
+            f"device {device!s}: XGBoost {version} here was built without CUDA; install the"
+            " distribution xgboost in place of xgboost-cpu, or use device 'cpu'"
+        )
+
+
+def _check_device(booster: Booster, device: Device) -> None:
+    """Refuse a GPU that XGBoost did not find: it warns and takes the CPU."""
+    taken = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    if taken != str(device):
+        raise ConfigError(
+            f"device {device!s}: XGBoost finds no such GPU and would take {taken}; see nvidia-smi,"
+            " or use device 'cpu'"
+        )
 
 
 def _try_out(scorer: XGBoostScorer, path: Path) -> None:

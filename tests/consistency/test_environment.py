@@ -57,6 +57,14 @@ def test_thread_settings_are_those_that_were_set(monkeypatch: pytest.MonkeyPatch
     assert "UNRELATED_NUM_THREADS" not in settings
 
 
+def test_settings_that_choose_kernels_are_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    settings = record_environment().thread_settings
+    assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    assert settings["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
 def test_packages_are_named_in_lower_case_and_in_order() -> None:
     names = list(installed_packages())
     assert names == sorted(names)

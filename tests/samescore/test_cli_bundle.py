@@ -97,7 +97,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "use letters, digits"),
     ({"version": -1}, "--version"),
     ({"version": "one"}, "--version"),
-    ({"format": "onnx"}, "--format"),
+    ({"format": "coreml"}, "--format"),
     ({"model": "nowhere.ubj"}, "--model"),
     ({"pipeline": "tiny_features"}, "write it as package.module:attribute"),
     ({"pipeline": "no_such:pipeline"}, "install its distribution"),

@@ -14,7 +14,8 @@ def test_importing_the_loaders_imports_no_model_library() -> None:
     modules = ", ".join(entry.module for entry in FORMATS.values())
     code = (
         f"import sys, serving.loaders, serving.loaders.keras_promotion, {modules}\n"
-        "heavy = {'xgboost', 'lightgbm', 'tensorflow', 'keras', 'pandas', 'scipy'}\n"
+        "heavy = {'xgboost', 'lightgbm', 'tensorflow', 'keras', 'pandas', 'scipy',"
+        " 'sklearn', 'skops', 'joblib', 'onnxruntime', 'torch'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -24,13 +25,22 @@ def test_importing_the_loaders_imports_no_model_library() -> None:
 
 
 def test_an_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'onnx' is unknown.*xgboost, lightgbm, saved_model"):
-        load_scorer("onnx", tmp_path)
+    with pytest.raises(ConfigError, match=r"'coreml' is unknown.*xgboost, lightgbm, saved_model"):
+        load_scorer("coreml", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("model_format", "extra"),
-    [("xgboost", "xgboost"), ("lightgbm", "lightgbm"), ("saved_model", "tf")],
+    [
+        ("xgboost", "xgboost"),
+        ("lightgbm", "lightgbm"),
+        ("saved_model", "tf"),
+        ("sklearn", "sklearn"),
+        ("onnx", "onnx"),
+        ("torch", "torch"),
+        ("frozen_graph", "tf"),
+        ("pmml", "pmml"),
+    ],
 )
 def test_a_missing_library_names_the_extra(
     model_format: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
