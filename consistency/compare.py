@@ -158,6 +158,16 @@ class Compared:
         order = np.argsort(np.where(np.isnan(size), -np.inf, -size), kind="stable")[:most]
         return [self._difference(int(rows[i]), int(columns[i])) for i in order]
 
+    def worst_of_each(self, most: int) -> list[Difference]:
+        """Return what `worst` does, column by column: at most so many of each."""
+        found = []
+        for j in np.flatnonzero(~self.agreeing.all(axis=0)):
+            rows = np.flatnonzero(~self.agreeing[:, j])
+            size = self.diffs[rows, j]
+            order = np.argsort(np.where(np.isnan(size), -np.inf, -size), kind="stable")[:most]
+            found += [self._difference(int(rows[i]), int(j)) for i in order]
+        return found
+
     def _difference(self, row: int, column: int) -> Difference:
         a, b = self.online[row, column], self.offline[row, column]
         number = bool(np.isfinite(self.diffs[row, column])) and isinstance(a, np.floating)

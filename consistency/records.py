@@ -139,7 +139,7 @@ def _floats(spec: Field, values: list[Any], kinds: set[type]) -> Column:
         for row, value in enumerate(values):
             if type(value) is int and abs(value) > MAX_EXACT_INT_IN_FLOAT64:
                 raise DataError(
-                    f"is {value}, an integer that float64 cannot hold exactly; send a number "
+                    f"is {_shown(value)}, an integer that float64 cannot hold exactly; send a number "
                     f"within ±2**53 or declare the field int64 or string",
                     row=row,
                     field=spec.name,
@@ -158,7 +158,9 @@ def _integers(spec: Field, values: list[Any], kinds: set[type]) -> Column:
     except OverflowError:
         row = next(i for i, v in enumerate(values) if not -(2**63) <= v < 2**63)
         raise DataError(
-            f"is {values[row]}, outside int64; send it as a string", row=row, field=spec.name
+            f"is {_shown(values[row])}, outside int64; send it as a string",
+            row=row,
+            field=spec.name,
         ) from None
 
 
@@ -245,8 +247,14 @@ def _json_type(value: object) -> str:
 
 
 def _wrong_type(spec: Field, row: int, value: object) -> DataError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "..."
     return DataError(
-        f"is the {_json_type(value)} {shown}; send a {spec.type}", row=row, field=spec.name
+        f"is the {_json_type(value)} {_shown(value)}; send a {spec.type}", row=row, field=spec.name
     )
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):  # Python prints no integer of more than 4300 digits
+        shown = f"of {value.bit_length()} bits" if isinstance(value, int) else "nested too deeply"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -41,10 +41,10 @@ class Verdict(StrEnum):
 
 
 class LawViolation(AssertionError):  # noqa: N818 - the name that users read in a red test
-    """A pipeline breaks a law.
+    """A pipeline, or a backend, breaks a law.
 
     Attributes:
-        law: which.
+        law: which: a `Law`, a `ScorerLaw` or a `RecordLaw`.
         problem: what was done, and what came of it.
         row: index of the record, or None when no single one is at fault.
         feature: name of the feature or of the raw field, or None.
@@ -54,7 +54,7 @@ class LawViolation(AssertionError):  # noqa: N818 - the name that users read in 
 
     def __init__(
         self,
-        law: Law,
+        law: StrEnum,
         problem: str,
         *,
         row: int | None = None,
