@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 # -qq: pip speaks only when something goes wrong.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --no-input --disable-pip-version-check -c constraints.txt
 # A change in any of these installs anew; otherwise a second run starts at once.
-REQUIREMENTS := pyproject.toml constraints.txt examples/flights/pyproject.toml
+REQUIREMENTS := pyproject.toml constraints.txt $(wildcard examples/*/pyproject.toml)
+EXAMPLES := -e examples/flights -e examples/libsvm -e examples/text
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -68,5 +69,5 @@ $(VENV)/.demo-installed: $(VENV)/.created $(REQUIREMENTS)
 
 $(VENV)/.dev-installed: $(VENV)/.created $(REQUIREMENTS)
 	@echo "==> installing samescore, the demo and the tools into $(VENV) (about a minute the first time)"
-	@$(PIP_INSTALL) -e '.[demo,dev]' -e examples/flights
+	@$(PIP_INSTALL) -e '.[demo,dev]' $(EXAMPLES)
 	@touch $(VENV)/.demo-installed $@

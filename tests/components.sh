@@ -16,6 +16,7 @@ amtool prometheus-alertmanager tests/rules/test_deploy.py
 prometheus-pushgateway prometheus-pushgateway tests/samescore/test_cli_drift.py,tests/monitors/drift
 node nodejs tests/dashboards/test_schema.py
 npm npm tests/dashboards/test_schema.py
+java default-jre-headless tests/serving/loaders,tests/e2e/test_formats.py,tests/e2e/test_agreement.py,tests/docs,tests/samescore
 TABLE
 }
 

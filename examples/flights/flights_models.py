@@ -40,12 +40,13 @@ class Trained:
 
     Attributes:
         name: of the model that will be served.
-        model_format: ``"xgboost"``, ``"lightgbm"`` or ``"saved_model"``.
+        model_format: as in the manifest.
         path: the saved model, a file or a folder.
-        predict: features (N, F) to raw probabilities (N,).
+        predict: features (N, F) to the raw output that `postprocess` takes, (N,) or (N, 2).
         losses: log loss on June, by tree or epoch.
         postprocess: from raw probability to score.
         execution: ``"as_is"`` or ``"float64"``.
+        trust_types: what the file holds beyond plain data; each operator names them, too.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Trained:
     losses: list[float]
     postprocess: PostProcess = field(default_factory=PostProcess)
     execution: str = "as_is"
+    trust_types: tuple[str, ...] = ()
 
 
 def fit_xgboost(prepared: Prepared, effort: Effort, folder: Path) -> Trained:

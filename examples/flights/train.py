@@ -1,7 +1,8 @@
-"""Trains the flights models on January to June 2013 and bundles four of them for serving.
+"""Trains the flights models on January to June 2013 and bundles them for serving.
 
 python examples/flights/train.py --out build/flights            # all flights, about a minute
 python examples/flights/train.py --out build/flights --small    # some seconds, for tests
+python examples/flights/train.py --out build/flights --more     # scikit-learn, ONNX and torch, too
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from flights_features.schema import WEATHER
 from flights_measures import Floats, auc, log_loss
 from flights_models import Effort, Trained, fit_keras, fit_lightgbm, fit_xgboost
 from flights_prepare import Examples, Prepared, prepare
-from samescore import BundleRequest, build_bundle
+from samescore import BundleRequest, ModelTrust, build_bundle
 
 VERSION: Final = 1
 FULL_EFFORT: Final = Effort()
@@ -34,6 +35,7 @@ def train(
     *,
     rows: int | None = None,
     effort: Effort = FULL_EFFORT,
+    more: bool = False,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Path]:
     """Train and bundle `xgboost`, `lightgbm`, `keras_float32` and `keras_float64`.
@@ -42,6 +44,7 @@ def train(
         out: base folder of the bundles; `.snapshots` in it is the snapshot store.
         rows: about how many training flights to use, evenly spaced in time; None takes all.
         effort: trees, epochs and threads.
+        more: whether to add `sklearn`, `onnx_float64` and `torch_float64`.
         progress: called with one line a step.
 
     Returns:
@@ -51,14 +54,14 @@ def train(
     with _timed("data and features", progress):
         prepared = prepare(store, rows, progress)
     bundles = {}
-    for model in _fit_all(prepared, out / ".models", effort, progress):
+    for model in _fit_all(prepared, out / ".models", effort, more, progress):
         with _timed(f"{model.name} bundled", progress):
             bundles[model.name] = build_bundle(out, _request(model, prepared, store, progress))
     return bundles
 
 
 def _fit_all(
-    prepared: Prepared, folder: Path, effort: Effort, progress: Callable[[str], None]
+    prepared: Prepared, folder: Path, effort: Effort, more: bool, progress: Callable[[str], None]
 ) -> Iterator[Trained]:
     folder.mkdir(parents=True, exist_ok=True)
     with _timed("xgboost trained", progress):
@@ -70,6 +73,12 @@ def _fit_all(
     with _timed("keras trained and promoted", progress):
         networks = fit_keras(prepared, effort, folder)
     yield from networks
+    if more:
+        from flights_more_models import fit_more
+
+        with _timed("scikit-learn, ONNX and torch trained", progress):
+            others = fit_more(prepared, effort, folder)
+        yield from others
 
 
 def _request(
@@ -97,11 +106,13 @@ def _request(
         postprocess=model.postprocess,
         metrics=metrics,
         loss_curve=model.losses,
+        trust=ModelTrust(types=frozenset(model.trust_types)),
     )
 
 
 def _measure(model: Trained, examples: Examples) -> dict[str, float]:
-    score: Floats = model.postprocess({"score": model.predict(examples.features)})
+    output = model.postprocess.output or "score"
+    score: Floats = model.postprocess({output: model.predict(examples.features)})
     return {"auc": auc(score, examples.late), "log_loss": log_loss(score, examples.late)}
 
 
@@ -118,6 +129,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="base folder of the bundles")
     parser.add_argument("--rows", type=int, help="about how many training flights (default: all)")
     parser.add_argument("--small", action="store_true", help="8,000 flights, 20 trees, 1 epoch")
+    parser.add_argument("--more", action="store_true", help="scikit-learn, ONNX and torch, too")
     options = parser.parse_args()
     if options.rows is not None and options.rows < 1:
         parser.error(f"--rows is {options.rows}; give at least 1")
@@ -125,7 +137,8 @@ def main() -> None:
     # Threads that spin while they wait make boosting ten times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        train(options.out, rows=rows, effort=SMALL_EFFORT if options.small else FULL_EFFORT)
+        effort = SMALL_EFFORT if options.small else FULL_EFFORT
+        train(options.out, rows=rows, effort=effort, more=options.more)
     except SamescoreError as error:  # its message says what to do; a traceback would bury it
         sys.exit(f"error: {error}")
 

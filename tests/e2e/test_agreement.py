@@ -1,0 +1,132 @@
+"""Ten decimals, for six kinds of model, whatever the batch, the threads, the process or the engine.
+
+More than 100,000 rows are scored online by two worker processes, in requests of 1 to 64 rows, and
+replayed from the logged bytes in new processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+
+from tests.fixtures.server import COMMAND, Load, serving
+
+pytestmark = pytest.mark.slow
+
+EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "flights"
+PACKAGE: Final = "flights_features"
+TREES: Final = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+MODELS: Final = (
+    "xgboost", "lightgbm", "sklearn", "onnx_float64", "torch_float64", "keras_float64"
+)  # fmt: skip
+ROWS_A_MODEL: Final = int(os.environ.get("SAMESCORE_AGREEMENT_ROWS", "17000"))
+"""The test's own knob: `SAMESCORE_AGREEMENT_ROWS=100000` makes it 600,000 rows."""
+
+LOCAL: Final = [(batch, threads) for batch in (1, 64, 4096) for threads in (1, 2)]
+SPARK: Final = [(1, 2), (64, 1), (4096, 2)]
+
+
+def requests(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return requests of 1, 2, ... 64, 1, 2, ... records until there are enough rows."""
+    made: list[dict[str, Any]] = []
+    begin, rows = 0, 0
+    while rows < ROWS_A_MODEL:
+        size = len(made) % 64 + 1
+        held = [records[(begin + i) % len(records)] for i in range(size)]
+        made.append({"type": "record", "data": {"insts": held}})
+        begin, rows = begin + size, rows + size
+    return made
+
+
+def replay(log: Path, models: Path, *options: object) -> Any:
+    """Replay in a process of its own; return its report."""
+    fixed = ("replay", log, "--bundles", models, "--pipeline", PACKAGE, "--trust-type", TREES)
+    command = [str(part) for part in (COMMAND, *fixed, "--json", *options)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
+    return orjson.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def log(flights_models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A log that two workers wrote, and the rows that the client has answers for."""
+    root = tmp_path_factory.mktemp("agreement")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(EXAMPLE)
+        from flights_data import load_flights
+
+        months = load_flights().months(7, 12).thinned(20_000)
+    bodies = requests([dict(record) for record in months.records])
+    answered = 0
+    with serving(
+        flights_models, "--log", root / "log", "--pipeline", PACKAGE, "--workers", "2",
+        "--trust-type", TREES, "--gate", "report", errors=root / "errors",
+    ) as server:  # fmt: skip
+        for name in MODELS:
+            load = _Sent(server.port, f"/predict/{name}/1", bodies)
+            answered += load.rows
+        assert server.terminate() == 0
+    return root / "log", answered
+
+
+class _Sent:
+    """Sends each request (some twice) over four connections; counts the scores that came back."""
+
+    def __init__(self, port: int, path: str, bodies: Sequence[dict[str, Any]]) -> None:
+        self.rows = 0
+        parts = [list(bodies[i::4]) for i in range(4)]
+        loads = [
+            Load(port, path, part, 1, keep=lambda reply: len(reply.json["data"]["insts"]))
+            for part in parts
+        ]
+        for load, part in zip(loads, parts, strict=True):
+            load.wait_for(len(part), 600)
+            load.stop()
+            assert not load.failures
+            self.rows += sum(load.replies)
+
+
+@pytest.mark.parametrize(("batch", "threads"), LOCAL)
+def test_all_rows_agree(
+    batch: int,
+    threads: int,
+    log: tuple[Path, int],
+    flights_models: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, answered = log
+    assert answered >= 6 * ROWS_A_MODEL > 100_000
+    options = ("--batch-size", batch, "--threads", threads)
+    report = replay(folder, flights_models, *options, "--jobs", 2)
+    whole(report, answered)
+    if (batch, threads) in SPARK:
+        spark = replay(
+            folder, flights_models, *options, "--engine", "spark", "--spark-master", "local[2]"
+        )
+        assert spark == report, "the same verdict, figure by figure"
+    with capsys.disabled():
+        print(f"\nbatch {batch}, {threads} threads: {answered:,} rows agree")
+        for name, model in sorted(report["models"].items()):
+            scores = model["stages"]["scores"]
+            print(
+                f"  {name}: {scores['rows']:,} rows, same bits "
+                f"{scores['bit_identical_ratio']:.4%}, largest |Δ| {scores['max_abs_diff']:.2g}"
+            )
+
+
+def whole(report: dict[str, Any], answered: int) -> None:
+    """Assert that every answered row was replayed and agrees, at each stage."""
+    assert sorted(report["models"]) == sorted(f"{name}/1" for name in MODELS)
+    assert sum(model["rows"] for model in report["models"].values()) == answered
+    for model in report["models"].values():
+        assert model["first_divergence"] is None
+        for stage in model["stages"].values():
+            assert stage["agree_ratio"] == 1.0
+            assert stage["rows"] == model["rows"]
+    assert not report["damage"]
