@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import guards, imports, logged, monitored, pipelines, serving
+from benchmarks import guards, imports, logged, monitored, pipelines, replay_memory, serving
 from benchmarks.budgets import MEASURED
 from benchmarks.results import Result, write_results
 from benchmarks.table import NOTES, machine, table, verdict
@@ -26,6 +26,7 @@ Measure = Callable[[Workload], Iterator[Result]]
 _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (tuple(f"serving.single_p99_ms.{m}" for m in serving.OTHER_MODELS), serving.measure_others),
     (("serving.",), serving.measure_xgboost),
+    (("replay.peak_mb",), replay_memory.measure),
     (("log.", "replay."), logged.measure),
     (("pipeline.",), pipelines.measure),
     (("guard.",), guards.measure),

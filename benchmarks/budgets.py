@@ -25,6 +25,8 @@ MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
         "log.write_p50_us": ("µs", None),
         "replay.overhead_us_per_row": ("µs", Budget(Sense.AT_MOST, 10)),
         "replay.overhead_us_per_row.batched": ("µs", None),
+        "replay.peak_mb_100k": ("MB", None),
+        "replay.peak_mb_1m": ("MB", None),
         "pipeline.one_record_us": ("µs", None),
         "pipeline.million_rows_s": ("s", None),
         "monitors.online_mean_us": ("µs", Budget(Sense.AT_MOST, 5)),

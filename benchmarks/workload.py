@@ -39,6 +39,7 @@ class Effort:
         many: requests that one contestant gets at a time over several connections.
         logged: requests in the log that is replayed.
         replays: of that log.
+        replayed: requests in the two logs whose replays' memory is compared.
         columns: records that go through the pipeline at once.
         imports: starts of an interpreter, with and without the import.
     """
@@ -48,12 +49,20 @@ class Effort:
     many: int = 3_000
     logged: int = 50_000
     replays: int = 5
+    replayed: tuple[int, int] = (100_000, 1_000_000)
     columns: int = 200_000
     imports: int = 11
 
 
 QUICK: Final = Effort(
-    rounds=5, block=200, many=1_000, logged=10_000, replays=3, columns=100_000, imports=3
+    rounds=5,
+    block=200,
+    many=1_000,
+    logged=10_000,
+    replays=3,
+    replayed=(5_000, 20_000),
+    columns=100_000,
+    imports=3,
 )
 
 

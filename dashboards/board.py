@@ -12,7 +12,7 @@ from grafana_foundation_sdk.models.dashboard import VariableRefresh, VariableSor
 
 from dashboards.panels import SOURCE
 from dashboards.promql import FLEET, Scope, label_values
-from monitors.metrics import DRIFT_ROWS, SERVABLE_GATE, WORKERS, Metric
+from monitors.metrics import DRIFT_ROWS, REPLAY_ROWS, SERVABLE_GATE, WORKERS, Metric
 
 GRID_COLUMNS: Final = 24
 TAG: Final = "samescore"
@@ -21,11 +21,11 @@ KEEP: Final = (
 )
 """What a link to another board takes along."""
 
-TARGETS: Final[tuple[Metric, ...]] = (WORKERS, DRIFT_ROWS)
-"""Metrics of all servers, and of the drift job: where the variables find jobs and instances."""
+TARGETS: Final[tuple[Metric, ...]] = (WORKERS, DRIFT_ROWS, REPLAY_ROWS)
+"""Metrics of all servers, and of scheduled jobs: where the variables find jobs and instances."""
 
-MODELS: Final[tuple[Metric, ...]] = (SERVABLE_GATE, DRIFT_ROWS)
-"""Metrics of all models: those that are served, and those that the drift job judged."""
+MODELS: Final[tuple[Metric, ...]] = (SERVABLE_GATE, DRIFT_ROWS, REPLAY_ROWS)
+"""Metrics of all models: those that are served, and those that a scheduled job looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The board *samescore / Model*: one model, its stages, scores, features and drift."""
+"""The board *samescore / Model*: one model, its stages, scores, features, drift and replays."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dashboards import promql
 from dashboards.board import MODELS, BoardText, Line, Section, any_of, assemble, variable
 from dashboards.model_drift import drift_job
 from dashboards.model_features import features, suite
+from dashboards.model_replay import replays
 from dashboards.panels import PSI_LIMITS, Query, heatmap, lines
 from dashboards.promql import FLEET, MODEL
 from dashboards.red import rate_errors_duration
@@ -20,7 +21,7 @@ TEXT: Final = BoardText(
     uid="samescore-model",
     title="samescore / Model",
     description="One model: latency by stage, outcomes, scores, features, and what the drift job "
-    "says.",
+    "and scheduled replays say.",
 )
 
 
@@ -38,6 +39,7 @@ def model() -> dashboard.Dashboard:
             Section("Features", features()),
             Section("Expectation suite", (suite(),)),
             Section("Drift job", drift_job()),
+            Section("Scheduled replays", replays()),
         ),
         [names, any_of(versions).sort(VariableSort.NUMERICAL_DESC)],
     )

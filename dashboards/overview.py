@@ -117,6 +117,13 @@ def _losses() -> Line:
                 limits=any_is_bad,
             ),
             lines(
+                "Sampled out",
+                "Requests per second that sampling kept out of the request log, as it was told; "
+                "with log drops they are what the log has less than the request counters.",
+                "reqps",
+                Query(promql.rate(metrics.LOG_SAMPLED_OUT, FLEET, by=["instance"]), "{{instance}}"),
+            ),
+            lines(
                 "Observer failures",
                 "Exceptions per second of the observers; the requests were answered all the same, "
                 "but a monitor missed them.",

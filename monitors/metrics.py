@@ -113,6 +113,12 @@ LOG_DROPS: Final = Metric(
     "Scored requests that were answered although the request log could not be written.",
     "requests",
 )
+LOG_SAMPLED_OUT: Final = Metric(
+    "samescore_log_sampled_out_total",
+    MetricKind.COUNTER,
+    "Requests that reached a servable and that sampling kept out of the request log.",
+    "requests",
+)
 OBSERVER_FAILURES: Final = Metric(
     "samescore_observer_failures_total",
     MetricKind.COUNTER,
@@ -239,6 +245,34 @@ DRIFT_LAST_SUCCESS: Final = Metric(
     "seconds since the epoch",
     ("model", "version"),
 )
+REPLAY_ROWS: Final = Metric(
+    "samescore_replay_rows",
+    MetricKind.GAUGE,
+    "Rows that the last scheduled replay compared with what was answered.",
+    "rows",
+    ("model", "version"),
+)
+REPLAY_DIFFERING_ROWS: Final = Metric(
+    "samescore_replay_differing_rows",
+    MetricKind.GAUGE,
+    "Rows of the last scheduled replay that differ in a stage (a later stage follows an earlier).",
+    "rows",
+    ("model", "version", "stage"),
+)
+REPLAY_AGREES: Final = Metric(
+    "samescore_replay_agrees",
+    MetricKind.GAUGE,
+    "1 when the last scheduled replay agreed and its log was whole, else 0.",
+    "boolean",
+    ("model", "version"),
+)
+REPLAY_LAST_SUCCESS: Final = Metric(
+    "samescore_replay_last_success_timestamp_seconds",
+    MetricKind.GAUGE,
+    "When a scheduled replay last ended with a verdict, whichever.",
+    "seconds since the epoch",
+    ("model", "version"),
+)
 BUILD: Final = Metric(
     "samescore_build_info",
     MetricKind.INFO,
@@ -253,6 +287,7 @@ CATALOGUE: Final = (
     STAGE_LATENCY,
     HTTP_REJECTIONS,
     LOG_DROPS,
+    LOG_SAMPLED_OUT,
     OBSERVER_FAILURES,
     SERVABLE_GATE,
     SCORE_ANOMALIES,
@@ -270,7 +305,7 @@ CATALOGUE: Final = (
 )
 """Every metric that a server exports."""
 
-JOB_CATALOGUE: Final = (
+DRIFT_CATALOGUE: Final = (
     DRIFT_SCORE_PSI,
     DRIFT_FEATURE_PSI,
     DRIFT_ROWS,
@@ -278,3 +313,14 @@ JOB_CATALOGUE: Final = (
     DRIFT_LAST_SUCCESS,
 )
 """Every metric that the drift job exports."""
+
+REPLAY_CATALOGUE: Final = (
+    REPLAY_ROWS,
+    REPLAY_DIFFERING_ROWS,
+    REPLAY_AGREES,
+    REPLAY_LAST_SUCCESS,
+)
+"""Every metric that a replay exports."""
+
+JOB_CATALOGUE: Final = (*DRIFT_CATALOGUE, *REPLAY_CATALOGUE)
+"""Every metric that a scheduled job exports."""

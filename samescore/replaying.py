@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from consistency.bundle import Bundle, bind_pipeline, open_bundle, verify_files
 from consistency.errors import ReplayError
 from consistency.execution import apply_execution
 from consistency.log import RequestLogReader
+from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
-from consistency.protocols import Damage, LogItems, Scorer
+from consistency.protocols import Scorer
 from consistency.replay import ReplayReport, ReplaySettings, ReplayTarget, replay
 from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
 from serving.loaders import load_scorer
+from serving.loaders.devices import CPU
 from serving.loaders.inference_service import load_inference_service
+from serving.loaders.trust import NO_TRUST, ModelTrust
+
+MOST_TARGETS: Final = 64
+"""Pipelines bound to a set of snapshots that are kept: a log of a year has read many snapshots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class BundleTargets:
         trusted: packages whose pipelines may be imported.
         services: InferenceServices that the operator names.
         threads: of each model.
+        device: of each model: `cpu`, `cuda` or `cuda:N`.
+        trust: what model files may bring along.
         with_pipeline: false for a replay from logged features, which imports no pipeline.
     """
 
@@ -56,7 +65,10 @@ class BundleTargets:
     services: Collection[OpaqueSpec] = ()
     threads: int = 1
     with_pipeline: bool = True
-    _models: dict[tuple[str, int], tuple[Bundle, Scorer]] = field(default_factory=dict)
+    device: str = CPU
+    trust: ModelTrust = NO_TRUST
+    _bundles: dict[tuple[str, int], Bundle] = field(default_factory=dict)
+    _scorers: dict[tuple[str, int], Scorer] = field(default_factory=dict)
     _targets: dict[object, ReplayTarget] = field(default_factory=dict)
 
     def __call__(
@@ -66,46 +78,86 @@ class BundleTargets:
         key = (model, bundle_digest, tuple(snapshots.items()))
         found = self._targets.get(key)
         if found is None:
+            if len(self._targets) >= MOST_TARGETS:
+                del self._targets[next(iter(self._targets))]
             make = self._from_bundle if bundle_digest else self._from_service
             found = self._targets[key] = make(model, bundle_digest, snapshots)
         return found
 
+    def check(
+        self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
+    ) -> None:
+        """Fail as `__call__` would, without loading a model.
+
+        Raises:
+            SamescoreError: what served is not here, or not as it was.
+        """
+        if bundle_digest:
+            self._pipeline(self._bundle(model, bundle_digest), snapshots)
+        else:
+            self._service(model)
+
+    def unloaded(self) -> BundleTargets:
+        """Return the same settings with nothing loaded, as they go to another process."""
+        return replace(self, _bundles={}, _scorers={}, _targets={})
+
     def _from_bundle(
         self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
     ) -> ReplayTarget:
-        if model not in self._models:
-            self._models[model] = self._load(model)
-        bundle, scorer = self._models[model]
-        if bundle.manifest.digest != bundle_digest:
+        bundle = self._bundle(model, bundle_digest)
+        pipeline = self._pipeline(bundle, snapshots)
+        if model not in self._scorers:
+            self._scorers[model] = self._load(bundle)
+        manifest = bundle.manifest
+        return ReplayTarget(manifest.features, pipeline, self._scorers[model], manifest.postprocess)
+
+    def _bundle(self, model: tuple[str, int], bundle_digest: str) -> Bundle:
+        """Return a bundle whose files are as they were written."""
+        if model not in self._bundles:
+            path = self.base / model[0] / str(model[1])
+            if not path.is_dir():
+                raise ReplayError(
+                    f"{self.base} holds no {model[0]}/{model[1]}; name the folder that was served"
+                )
+            bundle = open_bundle(path)
+            verify_files(bundle)
+            self._bundles[model] = bundle
+        found = self._bundles[model]
+        if found.manifest.digest != bundle_digest:
             raise ReplayError(
                 f"the log was served by bundle {bundle_digest} of {model[0]}/{model[1]}, "
-                f"{bundle.path} is {bundle.manifest.digest}; replay with the one that served"
+                f"{found.path} is {found.manifest.digest}; replay with the one that served"
             )
-        pipeline = None
-        if self.with_pipeline:
-            pipeline = bind_pipeline(
-                bundle, trusted=self.trusted, store=self.store, snapshots=snapshots or None
-            )
-        return ReplayTarget(bundle.manifest.features, pipeline, scorer, bundle.manifest.postprocess)
+        return found
 
-    def _load(self, model: tuple[str, int]) -> tuple[Bundle, Scorer]:
-        path = self.base / model[0] / str(model[1])
-        if not path.is_dir():
-            raise ReplayError(
-                f"{self.base} holds no {model[0]}/{model[1]}; name the folder that was served"
-            )
-        bundle = open_bundle(path)
-        verify_files(bundle)
-        scorer = load_scorer(bundle.manifest.model_format, path, threads=self.threads)
-        return bundle, apply_execution(bundle.manifest.execution, scorer)
+    def _pipeline(self, bundle: Bundle, snapshots: Mapping[str, str]) -> BoundPipeline | None:
+        if not self.with_pipeline:
+            return None
+        return bind_pipeline(
+            bundle, trusted=self.trusted, store=self.store, snapshots=snapshots or None
+        )
+
+    def _load(self, bundle: Bundle) -> Scorer:
+        scorer = load_scorer(
+            bundle.manifest.model_format,
+            bundle.path,
+            threads=self.threads,
+            device=self.device,
+            trust=self.trust,
+        )
+        return apply_execution(bundle.manifest.execution, scorer)
 
     def _from_service(
         self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
     ) -> ReplayTarget:
+        spec = self._service(model)
+        service = load_inference_service(spec.location, spec.model_path)
+        return ReplayTarget(FeatureSchema((), ()), None, None, PostProcess(), service)
+
+    def _service(self, model: tuple[str, int]) -> OpaqueSpec:
         for spec in self.services:
             if (spec.name, spec.version) == model:
-                service = load_inference_service(spec.location, spec.model_path)
-                return ReplayTarget(FeatureSchema((), ()), None, None, PostProcess(), service)
+                return spec
         raise ReplayError(
             f"{model[0]}/{model[1]} was answered by an InferenceService; name it with "
             f"--inference-service to have its code imported"
@@ -119,20 +171,21 @@ def replay_log(
     on_request: Callable[[], object] = lambda: None,
     models: Collection[str] = (),
 ) -> ReplayReport:
-    """Replay every request of a log folder.
+    """Replay a log folder in this process; `samescore.replay_run` does it on several cores.
 
     Args:
         log: the folder.
         targets: the offline side.
-        settings: how.
-        on_request: called once for each request, for a progress bar.
+        settings: how, and which requests.
+        on_request: called once for each request that is read, for a progress bar.
         models: only these, or all when empty.
 
     Raises:
         LogError: no such folder.
         ReplayError: no bundle fits the log.
     """
-    items: LogItems = RequestLogReader(log)
+    settings = settings or ReplaySettings()
     if models:
-        items = (i for i in items if isinstance(i, Damage) or i.model[0] in models)
-    return replay(items, targets, settings, on_request)
+        chosen = replace(settings.selection, models=frozenset(models))
+        settings = replace(settings, selection=chosen)
+    return replay(RequestLogReader(log), targets, settings, on_request)

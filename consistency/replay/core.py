@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from consistency.codecs import codec_named
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
 from consistency.log.columns import LoggedRows
-from consistency.log.entry import LoggedRequest
+from consistency.log.entry import LoggedRequest, PayloadForm
+from consistency.log.reader import TORN_TAIL
+from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.pipeline import make_features
 from consistency.protocols import Damage, Decoded, LogItems
-from consistency.replay.report import ModelReport, ReplayReport
+from consistency.replay.merge import ReportSum
+from consistency.replay.report import MOST_DAMAGE_LISTED, ModelReport, ReplayReport
+from consistency.replay.rows import RowResults
 from consistency.replay.stages import ModelReplay
 from consistency.replay.target import ReplayTarget, Resolve
 from consistency.scored import Outcome
@@ -61,14 +66,24 @@ class ReplaySettings:
         mode: from where to where.
         batch: how rows are batched for the scorer.
         tolerance: what counts as agreeing.
-        worst: how many differences are kept for each stage of each model.
+        worst: how many differences are shown for each stage of each model.
+        selection: which requests are replayed; what cannot be read is reported all the same.
     """
 
     mode: ReplayMode = ReplayMode.FULL
     batch: BatchPlan = field(default_factory=BatchPlan)
     tolerance: Tolerance = field(default_factory=Tolerance)
     worst: int = 10
+    selection: LogSelection = EVERYTHING
 
+    @property
+    def chunk_rows(self) -> int:
+        """Rows that are recomputed at once: at least a batch."""
+        return max(CHUNK_ROWS, self.batch.rows or 0)
+
+
+OnRows: TypeAlias = Callable[[tuple[str, int], RowResults], object]
+"""Takes what was found of rows of a model version."""
 
 _Key: TypeAlias = tuple[str, int, str, tuple[tuple[str, str], ...]]
 
@@ -85,6 +100,7 @@ class _Group:
 class _Servable:
     """The offline side of one servable on one set of snapshots, and what waits for it."""
 
+    model: tuple[str, int]
     target: ReplayTarget
     report: ModelReport
     groups: dict[str, _Group] = field(default_factory=dict)
@@ -113,27 +129,83 @@ def replay(
     Raises:
         ReplayError: no bundle for a logged model version, or other features than the bundle's.
     """
-    walk = _Walk(resolve, settings or ReplaySettings())
+    settings = settings or ReplaySettings()
+    walk = _Walk(resolve, settings, None)
     for item in items:
         walk.take(item)
         on_request()
+    whole = new_sum(settings)
+    whole.add(walk.finish())
+    return whole.settled()
+
+
+def replay_part(
+    items: LogItems, resolve: Resolve, settings: ReplaySettings, on_rows: OnRows | None = None
+) -> ReplayReport:
+    """Replay a part of a log; `new_sum` makes the parts' reports one, exactly and in any order.
+
+    Args:
+        items: of the part.
+        resolve: finds the offline side of a logged request.
+        settings: how.
+        on_rows: takes what was found of each row.
+
+    Returns:
+        A report that is not settled: it keeps every difference that may be among the worst.
+
+    Raises:
+        ReplayError: no bundle for a logged model version, or other features than the bundle's.
+    """
+    walk = _Walk(resolve, settings, on_rows)
+    for item in items:
+        walk.take(item)
     return walk.finish()
 
 
+def new_sum(settings: ReplaySettings) -> ReportSum:
+    """Return a sum of parts of a replay, empty."""
+    return ReportSum(_report(settings, {}, (), 0), settings.worst)
+
+
+def _report(
+    settings: ReplaySettings,
+    models: Mapping[str, ModelReport],
+    damage: tuple[Damage, ...],
+    lost_lines: int,
+) -> ReplayReport:
+    return ReplayReport(
+        mode=settings.mode.value,
+        batch=str(settings.batch),
+        decimals=settings.tolerance.decimals,
+        models=models,
+        damage=damage,
+        lost_lines=lost_lines,
+        selection=settings.selection.to_json(),
+    )
+
+
 class _Walk:
-    def __init__(self, resolve: Resolve, settings: ReplaySettings) -> None:
+    def __init__(self, resolve: Resolve, settings: ReplaySettings, on_rows: OnRows | None) -> None:
         self._resolve = resolve
         self._settings = settings
+        self._on_rows = on_rows
+        chosen = settings.selection
+        self._keeps = None if chosen == EVERYTHING else chosen.keeps
         # without a pipeline, what the pipeline refused cannot be refused again
         self._from_features = settings.mode is ReplayMode.FEATURES
         self._refusals = ("payload",) if self._from_features else ("payload", "features")
         self._servables: dict[_Key, _Servable] = {}
         self._models: dict[tuple[str, int], ModelReport] = {}
         self._damage: list[Damage] = []
+        self._lost_lines = 0
 
     def take(self, item: LoggedRequest | Damage) -> None:
         if isinstance(item, Damage):
-            self._damage.append(item)
+            if len(self._damage) < MOST_DAMAGE_LISTED:  # they come in the order of the log
+                self._damage.append(item)
+            self._lost_lines += item.problem != TORN_TAIL
+            return
+        if self._keeps is not None and not self._keeps(item):
             return
         fields = item.fields
         servable = self._servable(fields)
@@ -143,24 +215,14 @@ class _Walk:
         elif fields["outcome"] == Outcome.DATA_ERROR and fields["refused_by"] in self._refusals:
             self._take_refused(item, servable)
         else:
-            by = fields["refused_by"] or fields["outcome"]
-            held = servable.report.not_replayable
-            held[by] = held.get(by, 0) + 1
+            _count(servable.report.not_replayable, fields["refused_by"] or fields["outcome"])
 
     def finish(self) -> ReplayReport:
         for servable in self._servables.values():
             for kind in servable.groups:
                 self._flush(servable, kind)
-        for report in self._models.values():
-            ModelReplay.settle(report)
-        settings = self._settings
-        return ReplayReport(
-            mode=settings.mode.value,
-            batch=str(settings.batch),
-            decimals=settings.tolerance.decimals,
-            models={f"{name}/{v}": self._models[name, v] for name, v in sorted(self._models)},
-            damage=tuple(self._damage),
-        )
+        models = {f"{name}/{v}": self._models[name, v] for name, v in self._models}
+        return _report(self._settings, models, tuple(self._damage), self._lost_lines)
 
     def _servable(self, fields: Mapping[str, Any]) -> _Servable:
         model, snapshots = (fields["model"], fields["version"]), fields["snapshots"]
@@ -170,30 +232,49 @@ class _Walk:
         if found is None:
             report = self._models.setdefault(model, ModelReport())
             target = self._resolve(model, digest, snapshots)
-            found = self._servables[key] = _Servable(target, report)
+            found = self._servables[key] = _Servable(model, target, report)
         return found
 
     def _take_scored(self, item: LoggedRequest, servable: _Servable) -> None:
-        from_log = self._from_features and item.fields["features"] is not None
+        start = self._start_of(item)
+        if start is None:
+            _count(servable.report.not_replayable, "redacted")
+            return
         try:
-            decoded = Decoded() if from_log else _decode(item, servable.target)
+            decoded = _decode(item, servable.target) if start == "payload" else Decoded()
         except DataError as e:
-            ModelReplay.refused_offline(servable.report, item.request_id, item.rows, e)
+            _count(servable.report.started_at, start)
+            self._replay_of(servable).refused_offline(item.request_id, item.rows, e)
             return
         if decoded.opaque is not None and self._settings.mode is ReplayMode.PIPELINE:
-            held = servable.report.not_replayable
-            held["no feature stage"] = held.get("no feature stage", 0) + 1
+            _count(servable.report.not_replayable, "no feature stage")
             return
+        _count(servable.report.started_at, start)
         kind = _kind(item, decoded)
         group = servable.group(kind)
         group.logged.add(item)
         group.decoded.append(decoded)
-        if group.logged.rows >= CHUNK_ROWS:
+        if group.logged.rows >= self._settings.chunk_rows:
             self._flush(servable, kind)
+
+    def _start_of(self, item: LoggedRequest) -> str | None:
+        """Return the first stage that a scored request can be replayed from, None if there is none.
+
+        A redacted payload holds hashes: what it makes is not what was scored.
+        """
+        if item.redacted_features:
+            return None
+        received = item.payload_form is PayloadForm.RECEIVED
+        if item.fields["features"] is not None and (self._from_features or not received):
+            return None if self._settings.mode is ReplayMode.PIPELINE else "features"
+        return "payload" if received else None
 
     def _take_refused(self, item: LoggedRequest, servable: _Servable) -> None:
         """A request that was refused online must be refused offline, for the same reason."""
         target, report = servable.target, servable.report
+        if item.payload_form is not PayloadForm.RECEIVED:
+            _count(report.not_replayable, "redacted")
+            return
         report.rejected += 1
         try:
             decoded = _decode(item, target)
@@ -206,15 +287,24 @@ class _Walk:
         group = servable.groups[kind]
         if not group.decoded:
             return
-        settings = self._settings
-        part = ModelReplay(servable.target, servable.report, settings.tolerance, settings.worst)
-        part.compare(
+        self._replay_of(servable).compare(
             group.logged.part(),
             group.decoded,
-            scoring=settings.mode is not ReplayMode.PIPELINE,
-            batch_rows=settings.batch.rows,
+            scoring=self._settings.mode is not ReplayMode.PIPELINE,
+            batch_rows=self._settings.batch.rows,
         )
         servable.groups[kind] = _Group(LoggedRows(servable.target.schema))
+
+    def _replay_of(self, servable: _Servable) -> ModelReplay:
+        settings, take = self._settings, self._on_rows
+        rows = None if take is None else partial(take, servable.model)
+        return ModelReplay(
+            servable.target, servable.report, settings.tolerance, settings.worst, rows
+        )
+
+
+def _count(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def _decode(item: LoggedRequest, target: ReplayTarget) -> Decoded:

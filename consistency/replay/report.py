@@ -9,11 +9,13 @@ from typing import Any, Final
 from consistency.compare import Comparison
 from consistency.diagnose import Finding
 from consistency.jsontype import Json
-from consistency.log.reader import TORN_TAIL
 from consistency.protocols import Damage
 
 STAGE_ORDER: Final = ("payload", "features", "outputs", "scores")
 """The stages that a replay compares, in the order of the data's way."""
+
+MOST_DAMAGE_LISTED: Final = 1000
+"""Damaged lines that a report lists; it counts them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,10 @@ class ModelReport:
         features: the features that disagree, by name.
         rejected: requests that were refused online.
         rejected_reproduced: those of them that are refused offline with the same message.
-        not_replayable: requests without scores (backend errors), by outcome.
+        not_replayable: requests that could not be replayed, by reason: those without scores by
+            their outcome, redacted ones without features.
+        started_at: scored requests by the stage that their replay started from: `payload`, or
+            `features` where the payload was redacted (or was not to be read).
         worst: the worst values by stage, first stage first.
     """
 
@@ -87,6 +92,7 @@ class ModelReport:
     rejected: int = 0
     rejected_reproduced: int = 0
     not_replayable: dict[str, int] = field(default_factory=dict)
+    started_at: dict[str, int] = field(default_factory=dict)
     worst: list[StageDifference] = field(default_factory=list)
 
     @property
@@ -116,6 +122,7 @@ class ModelReport:
             "rejected": self.rejected,
             "rejected_reproduced": self.rejected_reproduced,
             "not_replayable": self.not_replayable,
+            "started_at": self.started_at,
             "worst": [d.to_json() for d in self.worst],
         }
 
@@ -129,7 +136,9 @@ class ReplayReport:
         batch: rows a batch, or ``"logged"``.
         decimals: that had to agree.
         models: by ``"name/version"``.
-        damage: lines that could not be read.
+        damage: the first `MOST_DAMAGE_LISTED` lines that could not be read.
+        lost_lines: all of those that may have been answered: torn tails never were.
+        selection: what of the log was meant, as `LogSelection.to_json` gives it.
     """
 
     mode: str
@@ -137,6 +146,8 @@ class ReplayReport:
     decimals: int
     models: Mapping[str, ModelReport]
     damage: tuple[Damage, ...]
+    lost_lines: int
+    selection: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -144,8 +155,8 @@ class ReplayReport:
 
         A torn tail was never acknowledged and does not count against the log.
         """
-        damaged = any(d.problem != TORN_TAIL for d in self.damage)
-        return bool(self.models) and not damaged and all(m.agrees for m in self.models.values())
+        whole = bool(self.models) and not self.lost_lines
+        return whole and all(m.agrees for m in self.models.values())
 
     def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
@@ -154,9 +165,11 @@ class ReplayReport:
             "mode": self.mode,
             "batch": self.batch,
             "decimals": self.decimals,
+            "selection": dict(self.selection),
             "models": {name: m.to_json() for name, m in self.models.items()},
             "damage": [
                 {"segment": d.segment, "line": d.line, "problem": d.problem, "bytes": d.size_bytes}
                 for d in self.damage
             ],
+            "lost_lines": self.lost_lines,
         }

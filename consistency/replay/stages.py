@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -18,8 +17,11 @@ from consistency.opaque import read_answer
 from consistency.pipeline import BoundPipeline
 from consistency.protocols import Decoded
 from consistency.records import Column, Record
-from consistency.replay.report import STAGE_ORDER, FeatureMismatch, ModelReport, StageDifference
+from consistency.replay.merge import add_mismatch
+from consistency.replay.report import FeatureMismatch, ModelReport, StageDifference
+from consistency.replay.rows import RowStages, TakeRows, changed_rows, refused_rows
 from consistency.replay.target import ReplayTarget
+from consistency.replay.worst import keep_worst
 from consistency.scored import Scores
 
 
@@ -31,13 +33,15 @@ class ModelReplay:
         target: the offline side.
         report: what is added to.
         tolerance: what counts as agreeing.
-        worst: how many differences are kept for each stage.
+        worst: how many differences the report shows of each stage.
+        on_rows: takes what was found of each row, or None where nobody asks.
     """
 
     target: ReplayTarget
     report: ModelReport
     tolerance: Tolerance
     worst: int
+    on_rows: TakeRows | None = None
 
     def compare(
         self,
@@ -62,31 +66,27 @@ class ModelReplay:
         if offline is None:
             return
         self.report.rows += offline.rows
+        rows = RowStages(logged.origin)
         if decoded[0].records is not None or decoded[0].features is not None:
             if logged.features is None:
                 raise ReplayError("the log holds no features of these requests")
             self._add("payload", _reproduced(offline.rows))
-            self._compare_features(logged.features, offline, logged.origin)
+            self._compare_features(logged.features, offline, rows)
         if scoring:
-            self._compare_scores(logged, offline, batch_rows)
+            self._compare_scores(logged, offline, batch_rows, rows)
+        self._tell(rows)
 
-    @staticmethod
-    def refused_offline(report: ModelReport, request_id: str, rows: int, error: DataError) -> None:
+    def refused_offline(self, request_id: str, rows: int, error: DataError) -> None:
         """Note a request that was scored online and is refused offline."""
-        report.rows += rows
-        part = Comparison(rows, decimals=(rows,) + (0,) * EXACT_DECIMALS)
-        report.stages["payload"] = report.stages.get("payload", Comparison()) + part
+        self.report.rows += rows
+        self._add("payload", _nothing_agrees(rows))
         where = -1 if error.row is None else error.row
         name = error.field or "payload"
-        report.worst.append(
-            StageDifference(request_id, where, "payload", name, "scored", str(error), None, -1)
+        self._keep(
+            [StageDifference(request_id, where, "payload", name, "scored", str(error), None, -1)]
         )
-
-    @staticmethod
-    def settle(report: ModelReport) -> None:
-        """Bring a finished report into the order of the data's way."""
-        report.stages = {s: report.stages[s] for s in STAGE_ORDER if s in report.stages}
-        report.worst.sort(key=lambda d: (STAGE_ORDER.index(d.stage), -_size(d)))
+        if self.on_rows is not None:
+            self.on_rows(refused_rows(Origin([request_id], [rows])))
 
     def _offline_features(
         self, logged: LoggedPart, decoded: Sequence[Decoded]
@@ -117,11 +117,11 @@ class ModelReplay:
                 pipeline(rows)
                 good.append(i)
             except DataError as e:
-                self.refused_offline(self.report, origin.request_ids[i], origin.sizes[i], e)
+                self.refused_offline(origin.request_ids[i], origin.sizes[i], e)
         return good
 
     def _compare_features(
-        self, online: FeatureBatch, offline: FeatureBatch, origin: Origin
+        self, online: FeatureBatch, offline: FeatureBatch, rows: RowStages
     ) -> None:
         names = self.target.schema.numeric_names
         compared = [(names, compare(online.numeric, offline.numeric, self.tolerance))]
@@ -131,7 +131,7 @@ class ModelReplay:
         self._add("features", joint([c for _, c in compared]))
         for columns, part in compared:
             if not part.agreeing.all():
-                self._note("features", columns, part, origin)
+                self._note("features", columns, part, rows)
                 self._explain(columns, part)
 
     def _explain(self, names: tuple[str, ...], part: Compared) -> None:
@@ -142,17 +142,15 @@ class ModelReplay:
             numeric = a.dtype.kind == "f"
             found = explain_feature(a, b) if numeric else Finding(Cause.UNPROVEN, "no number")
             size = float(np.nanmax(part.diffs[bad, j], initial=0.0))
-            held = self.report.features.get(names[j])
-            if held is None:
-                self.report.features[names[j]] = FeatureMismatch(int(bad.sum()), size, found)
-                continue
-            held.rows += int(bad.sum())
-            held.max_abs_diff = max(held.max_abs_diff, size)
-            if held.finding != found:
-                held.finding = Finding(Cause.UNPROVEN, "no single intervention explains every row")
+            mismatch = FeatureMismatch(int(bad.sum()), size, found)
+            add_mismatch(self.report.features, names[j], mismatch)
 
     def _compare_scores(
-        self, logged: LoggedPart, features: FeatureBatch, batch_rows: int | None
+        self,
+        logged: LoggedPart,
+        features: FeatureBatch,
+        batch_rows: int | None,
+        rows: RowStages,
     ) -> None:
         scorer = self.target.scorer
         if scorer is None:
@@ -164,24 +162,25 @@ class ModelReplay:
             outputs.append({name: np.asarray(values) for name, values in raw.items()})
             scores.append(self.target.postprocess(raw))
         made = {name: np.concatenate([o[name] for o in outputs]) for name in outputs[0]}
-        self._compare_outputs(logged.outputs, made, logged.origin)
+        self._compare_outputs(logged.outputs, made, rows)
         if logged.scores is not None:
-            self._compare_final(logged.scores, np.concatenate(scores), logged.origin)
+            self._compare_final(logged.scores, np.concatenate(scores), rows)
 
     def _compare_outputs(
-        self, online: dict[str, Column], offline: dict[str, Column], origin: Origin
+        self, online: dict[str, Column], offline: dict[str, Column], rows: RowStages
     ) -> None:
         if online.keys() != offline.keys():
             raise ReplayError(f"online outputs are {sorted(online)}, offline {sorted(offline)}")
         parts = {n: compare(values, offline[n], self.tolerance) for n, values in online.items()}
         self._add("outputs", joint(list(parts.values())))
         for name, part in parts.items():
-            self._note("outputs", (name,) * part.agreeing.shape[1], part, origin)
+            self._note("outputs", (name,) * part.agreeing.shape[1], part, rows)
 
-    def _compare_final(self, online: Scores, offline: Scores, origin: Origin) -> None:
+    def _compare_final(self, online: Scores, offline: Scores, rows: RowStages) -> None:
         part = compare(online, offline, self.tolerance)
         self._add("scores", part.summary)
-        self._note("scores", ("score",) * part.agreeing.shape[1], part, origin)
+        self._note("scores", ("score",) * part.agreeing.shape[1], part, rows)
+        rows.scored(online, offline)
 
     def _compare_opaque(self, logged: LoggedPart, decoded: Sequence[Decoded]) -> None:
         if self.target.opaque is None:
@@ -196,51 +195,53 @@ class ModelReplay:
             return
         part, kept = logged.only(alike), [answers[i] for i in alike]
         made = {name: np.concatenate([a[1][name] for a in kept]) for name in names}
-        self._compare_outputs(part.outputs, made, part.origin)
+        rows = RowStages(part.origin)
+        self._compare_outputs(part.outputs, made, rows)
         scores = [a[2] for a in kept if a[2] is not None]
         if part.scores is not None and scores:
-            self._compare_final(part.scores, np.concatenate(scores), part.origin)
+            self._compare_final(part.scores, np.concatenate(scores), rows)
+        self._tell(rows)
 
     def _other_kind(
         self, request_id: str, rows: int, online: Iterable[str], offline: dict[str, Column]
     ) -> None:
         """Note an opaque answer that cannot even be laid beside the logged one."""
         shown = ", ".join(f"{name}: {len(values)} rows" for name, values in offline.items())
-        self._add("outputs", Comparison(rows, decimals=(rows,) + (0,) * EXACT_DECIMALS))
+        self._add("outputs", _nothing_agrees(rows))
         was = ", ".join(f"{name}: {rows} rows" for name in online)
-        self.report.worst.append(
-            StageDifference(request_id, 0, "outputs", "answer", was, shown, None, -1)
-        )
+        self._keep([StageDifference(request_id, 0, "outputs", "answer", was, shown, None, -1)])
+        if self.on_rows is not None:
+            self.on_rows(changed_rows(Origin([request_id], [rows]), "outputs"))
 
     def _add(self, stage: str, part: Comparison) -> None:
         self.report.stages[stage] = self.report.stages.get(stage, Comparison()) + part
 
-    def _note(self, stage: str, names: tuple[str, ...], part: Compared, origin: Origin) -> None:
-        """Keep the worst differences of a stage."""
-        found = [
+    def _note(self, stage: str, names: tuple[str, ...], part: Compared, rows: RowStages) -> None:
+        """Keep the worst differences of a stage, and where each row first differs."""
+        if part.agreeing.all():
+            return
+        rows.note(stage, part)
+        # differences of one name compete with each other, whichever column they are in
+        alike = len(set(names)) == 1
+        found = part.worst(self.worst) if alike else part.worst_of_each(self.worst)
+        self._keep(
             StageDifference(
-                *origin.of(d.position), stage, names[d.column], d.online, d.offline,
+                *rows.origin.of(d.position), stage, names[d.column], d.online, d.offline,
                 None if np.isnan(d.abs_diff) else d.abs_diff, d.ulps,
             )
-            for d in part.worst(self.worst)
-        ]  # fmt: skip
-        held = [d for d in self.report.worst if d.stage == stage]
-        rest = [d for d in self.report.worst if d.stage != stage]
-        self.report.worst = rest + _worst_of_each(held + found)[: self.worst]
+            for d in found
+        )  # fmt: skip
+
+    def _keep(self, found: Iterable[StageDifference]) -> None:
+        self.report.worst = keep_worst([*self.report.worst, *found], self.worst)
+
+    def _tell(self, rows: RowStages) -> None:
+        if self.on_rows is not None:
+            self.on_rows(rows.results())
 
 
-def _worst_of_each(found: Sequence[StageDifference]) -> list[StageDifference]:
-    """Order differences so that each name's largest comes before any name's second."""
-    ranked: list[tuple[int, StageDifference]] = []
-    seen: Counter[str] = Counter()
-    for difference in sorted(found, key=_size, reverse=True):
-        ranked.append((seen[difference.name], difference))
-        seen[difference.name] += 1
-    return [d for _, d in sorted(ranked, key=lambda r: r[0])]
-
-
-def _size(difference: StageDifference) -> float:
-    return np.inf if difference.abs_diff is None else difference.abs_diff
+def _nothing_agrees(rows: int) -> Comparison:
+    return Comparison(rows, decimals=(rows,) + (0,) * EXACT_DECIMALS)
 
 
 def _reproduced(rows: int) -> Comparison:

@@ -52,15 +52,15 @@ class _Alerts:
         of_requests = (r.requests, r.slow, r.failed, r.refused)
         of_rows = (r.rows, r.unseen, r.missing, r.violations)
         servers = (*self._presence(), *self._incidents(), *(self._workers() if s.workers else ()))
-        groups = (
+        groups: tuple[RuleGroup, ...] = (
             RuleGroup("samescore-requests", of_requests, self._requests()),
             RuleGroup("samescore-features", of_rows, self._features()),
             RuleGroup("samescore-scores", (), self._scores()),
             RuleGroup("samescore-servers", (), servers),
         )
-        if not s.drift_period_seconds:
-            return groups
-        return (*groups, RuleGroup("samescore-drift-job", (), self._drift_job()))
+        if s.drift_period_seconds:
+            groups = (*groups, RuleGroup("samescore-drift-job", (), self._drift_job()))
+        return (*groups, RuleGroup("samescore-replays", (), self._replays()))
 
     def _requests(self) -> tuple[AlertRule, ...]:
         r, s, at = self._recorded, self._settings, self._window
@@ -237,6 +237,30 @@ class _Alerts:
                 for_seconds=2 * period,
             ),
         )  # fmt: skip
+
+    def _replays(self) -> tuple[AlertRule, ...]:
+        """Without a replay that reported once there is no alert: not everybody schedules one."""
+        period = self._settings.replay_period_seconds
+        last = metrics.REPLAY_LAST_SUCCESS.name
+        differs = self._alert(
+            "ReplayDiffers", Severity.CRITICAL,
+            f"min by ({commas(VERSION)}) ({metrics.REPLAY_AGREES.name}) == 0",
+            f"The replay of {_SERVABLE} differs",
+            f"The last scheduled replay of {_SERVABLE} did not reproduce what was answered, or "
+            f"its log has lost lines.",
+            for_seconds=0,
+        )  # fmt: skip
+        if not period:
+            return (differs,)
+        missed = self._alert(
+            "ReplayMissed", Severity.WARNING,
+            f"time() - max by (model) ({last}) > {2 * period}",
+            "No replay of {{ $labels.model }}",
+            f"{{{{ $labels.model }}}} was last replayed "
+            f"{{{{ $value | humanizeDuration }}}} ago; it should be every {duration(period)}.",
+            for_seconds=0,
+        )  # fmt: skip
+        return (differs, missed)
 
     def _alert(
         self,

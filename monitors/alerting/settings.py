@@ -27,6 +27,7 @@ _AT_LEAST: Final = {
     "min_window_rows": 1,
     "workers": 0,
     "drift_period_seconds": 0,
+    "replay_period_seconds": 0,
 }
 
 
@@ -56,6 +57,7 @@ class AlertSettings:
             nothing.
         workers: how many each server should have; 0: no alert on missing ones.
         drift_period_seconds: between two runs of the drift job; 0: no alerts on that job.
+        replay_period_seconds: between two scheduled replays; 0: no alert on missed ones.
     """
 
     job: str = "samescore"
@@ -77,6 +79,7 @@ class AlertSettings:
     for_seconds: int = 300
     workers: int = 0
     drift_period_seconds: int = 86_400
+    replay_period_seconds: int = 86_400
 
     def __post_init__(self) -> None:
         bounds = STAGE_LATENCY.buckets

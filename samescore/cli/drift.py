@@ -154,7 +154,7 @@ def _check_outputs(options: _Options) -> None:
         )
     if textfile is None and url is None:
         return
-    from monitors.drift.exposition import check_pushgateway, check_textfile
+    from monitors.job_exposition import check_pushgateway, check_textfile
 
     if textfile is not None:
         check_textfile(textfile)
@@ -167,7 +167,8 @@ def _export(found: DriftRun, options: _Options) -> None:
     textfile, url = options["textfile"], options["pushgateway"]
     if found.latest is None or (textfile is None and url is None):
         return
-    from monitors.drift.exposition import drift_metrics, push, write_textfile
+    from monitors.drift.exposition import drift_metrics, push
+    from monitors.job_exposition import write_textfile
 
     registry = drift_metrics(found.latest, time.time())
     if textfile is not None:

@@ -11,11 +11,19 @@ import click
 import orjson
 
 from samescore.replaying import OpaqueSpec
+from serving.loaders.devices import CPU, Device
+from serving.loaders.trust import ModelTrust
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
 
 FOLDER: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 ANY_PATH: Final = click.Path(path_type=Path)
+
+
+def _known_device(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """Refuse what is no device before anything is loaded."""
+    return str(Device.parse(value))
+
 
 pipeline_option = click.option(
     "--pipeline",
@@ -35,7 +43,32 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="Of each model."
 )
 
+device_option = click.option(
+    "--device",
+    default=CPU,
+    callback=_known_device,
+    show_default=True,
+    help="Of each model: cpu, cuda (the first GPU) or cuda:N.",
+)
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def trust_options(function: F) -> F:
+    """Add `--trust-type` and `--allow-pickle`, the opt-ins for models that are Python objects."""
+    types = click.option(
+        "--trust-type",
+        "trust_types",
+        multiple=True,
+        metavar="PACKAGE.TYPE",
+        help="A type that a skops file may hold; repeat for several.",
+    )
+    pickles = click.option(
+        "--allow-pickle",
+        is_flag=True,
+        help="Load pickled scikit-learn models. A pickle can run any code.",
+    )
+    return types(pickles(function))
 
 
 def service_option(function: F) -> F:
@@ -95,6 +128,11 @@ class ServiceName(click.ParamType[tuple[str, int]]):
             return check_model_name(name), int(version)
         except ConfigError as e:
             self.fail(str(e), param, ctx)
+
+
+def model_trust(types: Sequence[str], allow_pickle: bool) -> ModelTrust:
+    """Return what `--trust-type` and `--allow-pickle` said."""
+    return ModelTrust(frozenset(types), allow_pickle)
 
 
 def opaque_specs(

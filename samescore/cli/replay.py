@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from consistency.compare import Tolerance
-from consistency.replay import BatchPlan, ReplayMode, ReplayReport, ReplaySettings
-from consistency.replay.report import ModelReport
+from consistency.log.selection import LogSelection
+from consistency.replay import BatchPlan, ReplayMode, ReplaySettings
+from consistency.replay.units import cut_log
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
+from samescore.cli.log_selection import selection_options
 from samescore.cli.options import (
     FOLDER,
     EnumValue,
+    device_option,
     json_option,
+    model_trust,
     opaque_specs,
     pipeline_option,
     print_json,
     service_option,
     snapshots_option,
     threads_option,
+    trust_options,
 )
-from samescore.progress import progress
-from samescore.replaying import BundleTargets, replay_log
+from samescore.cli.replay_options import engine_options, output_options
+from samescore.progress import byte_progress
+from samescore.replay_outputs import ReplayOutputs
+from samescore.replay_run import run_replay
+from samescore.replay_text import notes_of, show
+from samescore.replay_units import Engine, ReplayJob
+from samescore.replaying import BundleTargets
 
 
 class _BatchSize(click.ParamType[BatchPlan]):
@@ -39,6 +50,27 @@ class _BatchSize(click.ParamType[BatchPlan]):
         if text != "logged" and rows < 1:
             self.fail(f"{text!r}: give a number of rows, or 'logged'", param, ctx)
         return BatchPlan(rows or None)
+
+
+class _Options(TypedDict):
+    """What a replay can be told, as click gives it."""
+
+    bundles: Path
+    pipelines: tuple[str, ...]
+    snapshots: Path | None
+    services: tuple[tuple[tuple[str, int], str, Path], ...]
+    mode: ReplayMode
+    batch_size: BatchPlan
+    decimals: int
+    selection: LogSelection
+    sample: float
+    threads: int
+    device: str
+    trust_types: tuple[str, ...]
+    allow_pickle: bool
+    engine: Engine
+    checkpoint: Path | None
+    outputs: ReplayOutputs
 
 
 @click.command("replay")
@@ -56,24 +88,17 @@ class _BatchSize(click.ParamType[BatchPlan]):
               help="Rows scored at once; 'logged': as they were.")  # fmt: skip
 @click.option("--decimals", type=click.IntRange(0, 16), default=10, show_default=True,
               help="That must agree.")  # fmt: skip
-@click.option(
-    "--model", "models", multiple=True, metavar="NAME", help="Replay only this model; repeat."
-)
+@selection_options
+@click.option("--sample", type=click.FloatRange(0, 1, min_open=True), default=1.0,
+              show_default=True, help="Only this share: by the log's key, or by request id where "
+              "a request has none; the same ones every time.")  # fmt: skip
 @threads_option
+@device_option
+@trust_options
+@engine_options
+@output_options
 @json_option
-def command(
-    log: Path,
-    bundles: Path,
-    pipelines: tuple[str, ...],
-    snapshots: Path | None,
-    services: tuple[tuple[tuple[str, int], str, Path], ...],
-    mode: ReplayMode,
-    batch_size: BatchPlan,
-    decimals: int,
-    models: tuple[str, ...],
-    threads: int,
-    as_json: bool,
-) -> None:
+def command(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
     """Score the request log in LOG again, from its bytes, and compare with what was answered.
 
     \b
@@ -83,76 +108,42 @@ def command(
     Exit code 0: every row of every stage agrees; 1: something differs, is damaged, or there is
     nothing to replay; 2: wrong usage or unusable input.
     """
+    outputs = options["outputs"]
+    outputs.check()
+    job, engine = _job(log, options), options["engine"]
+    units = cut_log(log, job.settings.selection)
+    with byte_progress("replaying", sum(unit.size_bytes for unit in units)) as step:
+        run = run_replay(
+            job,
+            engine,
+            units=units,
+            checkpoint=options["checkpoint"],
+            out=outputs.folder,
+            on_bytes=step,
+        )
+    for note in notes_of(run):
+        click.echo(note, err=True)
+    if as_json:
+        print_json(run.report.to_json())
+    else:
+        show(run.report)
+    outputs.write(run.report, time.time())
+    sys.exit(0 if run.report.agrees else 1)
+
+
+def _job(log: Path, options: _Options) -> ReplayJob:
+    bundles, mode = options["bundles"], options["mode"]
     targets = BundleTargets(
         bundles,
-        SnapshotStore(snapshots or bundles / SNAPSHOT_FOLDER),
-        frozenset(pipelines),
-        opaque_specs(services),
-        threads,
+        SnapshotStore(options["snapshots"] or bundles / SNAPSHOT_FOLDER),
+        frozenset(options["pipelines"]),
+        opaque_specs(options["services"]),
+        options["threads"],
         with_pipeline=mode is not ReplayMode.FEATURES,
+        device=options["device"],
+        trust=model_trust(options["trust_types"], options["allow_pickle"]),
     )
-    settings = ReplaySettings(mode, batch_size, Tolerance(decimals))
-    with progress("replaying", None) as step:
-        report = replay_log(log, targets, settings, step, frozenset(models))
-    if as_json:
-        print_json(report.to_json())
-    else:
-        _show(report)
-    sys.exit(0 if report.agrees else 1)
-
-
-def _show(report: ReplayReport) -> None:
-    console = Console()
-    table = Table(title=f"replay: {report.mode}, batch {report.batch}, {report.decimals} decimals")
-    for column in ("model", "stage", "rows", "agree", "same bits", "largest |Δ|", "ULPs"):
-        left = column in ("model", "stage")
-        table.add_column(column, justify="left" if left else "right", no_wrap=True)
-    for name, model in report.models.items():
-        for stage, found in model.stages.items():
-            style = None if found.agrees else "bold red"
-            table.add_row(
-                name, stage, f"{found.rows:,}", _percent(found.agree_ratio),
-                _percent(found.identical_ratio), f"{found.max_abs_diff:.3g}",
-                f"{found.max_ulps:,}", style=style,
-            )  # fmt: skip
-    console.print(table)
-    for name, model in report.models.items():
-        _show_model(console, name, model)
-    for damage in report.damage:
-        console.print(
-            f"damaged: {damage.segment} line {damage.line}: {damage.problem} "
-            f"({damage.size_bytes} bytes)", style="yellow", markup=False,
-        )  # fmt: skip
-    console.print(_verdict(report), style="bold green" if report.agrees else "bold red")
-
-
-def _percent(ratio: float) -> str:
-    """Never round a share of disagreeing rows away."""
-    return "100%" if ratio == 1 else f"{min(ratio, 0.999999):.4%}"
-
-
-def _show_model(console: Console, name: str, model: ModelReport) -> None:
-    if model.rejected:
-        console.print(
-            f"{name}: {model.rejected_reproduced} of {model.rejected} refusals reproduced"
-        )
-    for reason, count in model.not_replayable.items():
-        console.print(f"{name}: {count} requests not replayed ({reason})")
-    for feature, found in model.features.items():
-        cause = f"{found.finding.cause} ({found.finding.evidence})"
-        text = f"{name}: feature {feature!r} differs in {found.rows} rows: {cause}"
-        console.print(text, style="red", markup=False)
-    if model.first_divergence is not None:
-        text = f"{name}: first divergence: {model.first_divergence}"
-        console.print(text, style="red", markup=False, soft_wrap=True)
-
-
-def _verdict(report: ReplayReport) -> str:
-    if not report.models:
-        return (
-            "nothing was replayed: the log holds no request of these models; this is no agreement"
-        )
-    rows = sum(m.rows for m in report.models.values())
-    if report.agrees:
-        return f"agrees: {rows:,} rows to {report.decimals} decimals"
-    return f"differs (see above; {rows:,} rows replayed)"
+    selection = replace(options["selection"], sample_ratio=options["sample"])
+    tolerance = Tolerance(options["decimals"])
+    settings = ReplaySettings(mode, options["batch_size"], tolerance, selection=selection)
+    return ReplayJob(log, targets, settings, with_rows=options["outputs"].folder is not None)

@@ -42,6 +42,7 @@ _HELP: Final = {
     "that are no numbers wait for nothing.",
     "workers": "Worker processes of each server; 0: no alert on missing ones.",
     "drift_period_seconds": "Between two runs of the drift job; 0: no alerts on that job.",
+    "replay_period_seconds": "Between two scheduled replays; 0: no alert on missed ones.",
 }
 
 

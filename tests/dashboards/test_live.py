@@ -64,6 +64,12 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
         )
         assert judged.code in {0, 1}, judged.err
         wait_for_series(watching, 'samescore_drift_rows{model="tiny"}')
+        replayed = samescore(
+            *("replay", log, "--bundles", base, "--pipeline", "tiny_features"),
+            *("--pushgateway", gateway),
+        )
+        assert replayed.code == 0, replayed.err
+        wait_for_series(watching, 'samescore_replay_rows{model="tiny"}')
         yield Scene(watching)
 
 
@@ -141,7 +147,7 @@ def test_every_variable_finds_its_values(scene: Scene) -> None:
             match = substituted(call[1], VALUES)
             series = scene.prometheus.ask("/api/v1/series", **{"match[]": match})["data"]
             found.setdefault(one["name"], set()).update(s[call[2]] for s in series)
-    assert found["job"] == {"samescore", "samescore_drift"}
+    assert found["job"] == {"samescore", "samescore_drift", "samescore_replay"}
     assert found["model"] == {"tiny"}
     assert found["version"] == {"1"}
     assert len(found["instance"]) == 2

@@ -24,7 +24,7 @@ TWO_DAYS = 2880
 
 @dataclass(frozen=True)
 class Series:
-    """One series of a server; of the drift job without `SERVER`."""
+    """One series of a server; of a scheduled job without `SERVER`."""
 
     metric: Metric
     labels: tuple[tuple[str, str], ...]
@@ -63,6 +63,8 @@ TRAINED_MISSING = of(metrics.FEATURE_REFERENCE_MISSING, **FEATURE)
 VIOLATIONS = of(metrics.SUITE_VIOLATIONS, **SUITE)
 WORKERS = of(metrics.WORKERS)
 DRIFT_SUCCESS = Series(metrics.DRIFT_LAST_SUCCESS, tuple(VERSION.items()))
+REPLAY_SUCCESS = Series(metrics.REPLAY_LAST_SUCCESS, tuple(VERSION.items()))
+REPLAY_AGREES = Series(metrics.REPLAY_AGREES, tuple(VERSION.items()))
 
 HEALTHY: dict[Series, str] = {
     BUILD: "1+0",
@@ -88,6 +90,8 @@ HEALTHY: dict[Series, str] = {
     VIOLATIONS: "0+0",
     WORKERS: "2+0",
     DRIFT_SUCCESS: "0+60",
+    REPLAY_SUCCESS: "0+60",
+    REPLAY_AGREES: "1+0",
 }
 
 
@@ -220,4 +224,12 @@ CASES: tuple[Case, ...] = (
           {DRIFT_SUCCESS: NONE}, {}, at=TWO_DAYS + 10),
     Case("no drift job reports for a day", "SamescoreDriftMetricsAbsent", {DRIFT_SUCCESS: NONE},
          at=TWO_DAYS // 2),
+    # ------------------------------------------------------------------------------- replays
+    fires("a replay differs", "SamescoreReplayDiffers", {REPLAY_AGREES: "0+0"}, VERSION),
+    Case("the next replay agrees", "SamescoreReplayDiffers", {REPLAY_AGREES: "0x10 1x11"}),
+    Case("no replay is scheduled", "SamescoreReplayDiffers", {REPLAY_AGREES: NONE}),
+    fires("the last replay is two days and ten minutes old", "SamescoreReplayMissed",
+          {REPLAY_SUCCESS: "0+0"}, {"model": "m"}, "2d 0h 10m 0s", at=TWO_DAYS + 10),
+    Case("the last replay is a day and a half old", "SamescoreReplayMissed",
+         {REPLAY_SUCCESS: "0+0"}, at=TWO_DAYS - 720),
 )  # fmt: skip

@@ -180,12 +180,13 @@ def test_the_job_is_the_one_that_was_named_whatever_is_in_its_name() -> None:
 
 
 def test_optional_alerts_are_there_only_when_they_were_asked_for() -> None:
-    few = build_rules(AlertSettings(drift_period_seconds=0))
+    few = build_rules(AlertSettings(drift_period_seconds=0, replay_period_seconds=0))
     left_out = {a.name for a in ALERTS} - {a.name for g in few for a in g.alerts}
     assert left_out == {
         "SamescoreWorkersMissing",
         "SamescoreDriftJobMissed",
         "SamescoreDriftMetricsAbsent",
+        "SamescoreReplayMissed",
     }
 
 
@@ -196,6 +197,8 @@ def test_what_is_lost_for_good_waits_for_nothing() -> None:
         "SamescoreLogDrops",
         "SamescoreObserverFailures",
         "SamescoreDriftJobMissed",
+        "SamescoreReplayDiffers",
+        "SamescoreReplayMissed",
     }
 
 

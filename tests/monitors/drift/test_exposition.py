@@ -9,10 +9,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.errors import ConfigError
-from monitors.drift.exposition import check_pushgateway, drift_metrics, push, write_textfile
+from monitors.drift.exposition import drift_metrics, push
 from monitors.drift.record import WindowRecord
 from monitors.errors import MonitorError
-from monitors.metrics import JOB_CATALOGUE
+from monitors.job_exposition import check_pushgateway, write_textfile
+from monitors.metrics import DRIFT_CATALOGUE
 from tests.fixtures.prometheus import component
 from tests.fixtures.pushgateway import pushgateway, scrape
 
@@ -30,10 +31,10 @@ def test_a_textfile_holds_the_catalogues_metrics_and_promtool_takes_it(
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     families = {f.name: f for f in text_string_to_metric_families(path.read_text())}
-    assert {m.name: m.help for m in JOB_CATALOGUE} == {
+    assert {m.name: m.help for m in DRIFT_CATALOGUE} == {
         name: family.documentation for name, family in families.items()
     }
-    for metric in JOB_CATALOGUE:
+    for metric in DRIFT_CATALOGUE:
         (sample,) = families[metric.name].samples
         assert set(sample.labels) == set(metric.labels)
         assert (sample.labels["model"], sample.labels["version"]) == ("flights", "3")
@@ -56,9 +57,9 @@ def test_a_pushgateway_holds_the_last_push_of_each_model_version(record: WindowR
     labels = 'instance="scheduled",job="samescore_drift",model="flights",version="3"'
     series = f"samescore_drift_rows{{{labels}}}"
     assert first[series] == 300
-    assert len(first) == len(JOB_CATALOGUE)
+    assert len(first) == len(DRIFT_CATALOGUE)
     assert {s: v for s, v in second.items() if 'version="3"' in s} == first
-    assert len(second) == 2 * len(JOB_CATALOGUE)
+    assert len(second) == 2 * len(DRIFT_CATALOGUE)
 
 
 def test_a_pushgateway_that_is_not_there_is_told(record: WindowRecord) -> None:

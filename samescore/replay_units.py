@@ -1,0 +1,158 @@
+"""One unit of a replay: what every engine runs, in this process, in another, or on Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import orjson
+
+from consistency.errors import SamescoreError
+from consistency.replay import ReplaySettings
+from consistency.replay.core import replay_part
+from consistency.replay.partial import pack_report
+from consistency.replay.target import ReplayTarget
+from consistency.replay.units import LogUnit, UnitReader, unit_digest
+from samescore.replay_rows import RowBuffer
+from samescore.replaying import BundleTargets
+
+OnBytes: TypeAlias = Callable[[int], object]
+"""Told how many bytes more of the log were replayed."""
+
+NumberedUnit: TypeAlias = tuple[int, LogUnit]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayJob:
+    """What a replay is, as it goes to whoever does a part of it.
+
+    Attributes:
+        log: the folder.
+        targets: the offline side, nothing loaded.
+        settings: how, and which requests.
+        with_rows: whether the result of each row is wanted.
+        with_digest: whether the digest of each unit's lines is wanted.
+    """
+
+    log: Path
+    targets: BundleTargets
+    settings: ReplaySettings
+    with_rows: bool = False
+    with_digest: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Used:
+    """What a unit was replayed with.
+
+    Attributes:
+        model: name; version: of it.
+        bundle_digest: empty for an InferenceService.
+        snapshots: pairs of a lookup's name and its snapshot id.
+    """
+
+    model: str
+    version: int
+    bundle_digest: str
+    snapshots: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    """What the replay of a unit found, ready to travel.
+
+    Attributes:
+        index: the unit's number.
+        lines: lines in it, damaged ones included.
+        report: `pack_report` as JSON; the lines of its damage are counted from the unit's first.
+        rows: an Arrow stream, empty when nobody asked.
+        used: what it was replayed with.
+        digest: of the unit's lines, taken before they were replayed; empty when nobody asked.
+        failure: why it could not be replayed; empty otherwise. A text, since an error's own class
+            need not survive the way from another process.
+    """
+
+    index: int
+    lines: int = 0
+    report: bytes = b""
+    rows: bytes = b""
+    used: tuple[Used, ...] = ()
+    digest: str = ""
+    failure: str = ""
+
+
+class Engine(Protocol):
+    """Replays units somewhere."""
+
+    def run(
+        self, job: ReplayJob, units: Sequence[NumberedUnit], on_bytes: OnBytes
+    ) -> Iterator[UnitResult]:
+        """Yield a result for each unit, in any order, soon after it is done.
+
+        Raises:
+            SamescoreError: the engine itself failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """Replays one unit after another in this process; see `Engine`."""
+
+    def run(
+        self, job: ReplayJob, units: Sequence[NumberedUnit], on_bytes: OnBytes
+    ) -> Iterator[UnitResult]:
+        """Yield a result for each unit; see `Engine`."""
+        runner = UnitRunner(job)
+        for numbered in units:
+            yield runner.run(numbered, on_bytes)
+
+
+class UnitRunner:
+    """Replays units of one job; a model is loaded once.
+
+    Args:
+        job: what to do.
+    """
+
+    def __init__(self, job: ReplayJob) -> None:
+        self._job = replace(job, targets=job.targets.unloaded())
+
+    def run(self, numbered: NumberedUnit, on_bytes: OnBytes = lambda _: None) -> UnitResult:
+        """Replay a unit."""
+        index, unit = numbered
+        job, rows = self._job, RowBuffer()
+        reader = UnitReader(job.log, unit, on_bytes)
+        targets = _Noting(job.targets)
+        digest = unit_digest(job.log, unit) if job.with_digest else ""
+        try:
+            report = replay_part(
+                reader, targets, job.settings, rows.take if job.with_rows else None
+            )
+        except SamescoreError as e:
+            return UnitResult(index, failure=str(e))
+        return UnitResult(
+            index,
+            reader.lines,
+            orjson.dumps(pack_report(report)),
+            rows.stream() if job.with_rows else b"",
+            tuple(sorted(targets.used)),
+            digest,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Noting:
+    """Notes what was asked for."""
+
+    inner: BundleTargets
+    used: set[Used] = field(default_factory=set)
+
+    def __call__(
+        self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
+    ) -> ReplayTarget:
+        found = self.inner(model, bundle_digest, snapshots)
+        self.used.add(Used(*model, bundle_digest, tuple(sorted(snapshots.items()))))
+        return found
