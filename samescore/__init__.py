@@ -10,32 +10,51 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from samescore.assertions import ScoresDifferError, assert_same_scores
     from samescore.bundling import BundleRequest, build_bundle
+    from samescore.record_strategies import hostile_records, valid_records
     from samescore.replaying import replay_log
     from samescore.server import ServerSettings, serve
+    from samescore.sklearn_pipeline import SklearnPipeline
+    from samescore.storage_forms import all_forms
     from samescore.suites import build_suite
     from serving.loaders.keras_promotion import promote_to_float64
+    from serving.loaders.trust import ModelTrust
 
 __all__ = [
     "BundleRequest",
+    "ModelTrust",
+    "ScoresDifferError",
     "ServerSettings",
+    "SklearnPipeline",
+    "all_forms",
+    "assert_same_scores",
     "build_bundle",
     "build_suite",
+    "hostile_records",
     "promote_to_float64",
     "replay_log",
     "serve",
+    "valid_records",
 ]
 
 __version__ = "0.1.0"
 
 _HOMES: Final = {
+    "all_forms": "samescore.storage_forms",
+    "assert_same_scores": "samescore.assertions",
     "BundleRequest": "samescore.bundling",
+    "ModelTrust": "serving.loaders.trust",
     "build_bundle": "samescore.bundling",
     "build_suite": "samescore.suites",
+    "hostile_records": "samescore.record_strategies",
     "promote_to_float64": "serving.loaders.keras_promotion",
     "replay_log": "samescore.replaying",
+    "ScoresDifferError": "samescore.assertions",
+    "SklearnPipeline": "samescore.sklearn_pipeline",
     "ServerSettings": "samescore.server",
     "serve": "samescore.server",
+    "valid_records": "samescore.record_strategies",
 }
 
 

@@ -19,10 +19,13 @@ _COMMANDS: Final = {
     "dashboards": "Build and publish the Grafana boards.",
     "demo": "The whole path on real flights, in one command.",
     "drift": "Judge the windows of a request log against the frozen reference.",
-    "log": "Verify, count and print a request log.",
+    "log": "Verify, count, print, follow, compact, export and prune a request log.",
+    "parity": "Compute a bundle's rows in many ways and say whether the scores agree.",
+    "promote": "Make a float64 model from a float32 one, verified against the original.",
     "replay": "Score a request log again and compare to ten decimals.",
     "rules": "Write the Prometheus alert rules.",
     "serve": "Serve bundles over HTTP and log every scored request.",
+    "storage": "Show which forms of storage a bundle's feature values survive.",
     "suite": "Make an expectation suite, and check a request log with it.",
 }
 
