@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from benchmarks import guards, imports, logged, monitored, pipelines, replay_memory, serving
+from benchmarks import (
+    guards,
+    imports,
+    logged,
+    model_server,
+    monitored,
+    pipelines,
+    replay_memory,
+    serving,
+    tensor_codec,
+)
 from benchmarks.budgets import MEASURED
 from benchmarks.results import Result, write_results
 from benchmarks.table import NOTES, machine, table, verdict
@@ -31,6 +41,8 @@ _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (("pipeline.",), pipelines.measure),
     (("guard.",), guards.measure),
     (("monitors.",), monitored.measure),
+    (("model_server.tensor_",), tensor_codec.measure),
+    (("model_server.",), model_server.measure),
     (("import.",), imports.measure),
 )
 

@@ -31,6 +31,12 @@ MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
         "pipeline.million_rows_s": ("s", None),
         "monitors.online_mean_us": ("µs", Budget(Sense.AT_MOST, 5)),
         "guard.compiled_us_per_row": ("µs", None),
+        "model_server.sequential_rps": ("1/s", Budget(Sense.AT_LEAST, 2500)),
+        "model_server.inflight16_rps": ("1/s", Budget(Sense.AT_LEAST, 5000)),
+        "model_server.added_p50_us": ("µs", None),
+        "model_server.tensor_decode_vs_copy": ("×", Budget(Sense.AT_MOST, 3)),
+        "model_server.tensor_encode_vs_copy": ("×", Budget(Sense.AT_MOST, 3)),
+        "model_server.tensor_decode_typed_vs_copy": ("×", None),
         "import.consistency_s": ("s", Budget(Sense.BELOW, 0.3)),
     }
 )

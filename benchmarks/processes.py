@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.workload import PACKAGE, VERSION, BenchmarkError, Workload
 from samescore.demo.processes import read_object
@@ -68,8 +68,8 @@ def our_server(workload: Workload, model: str, core: int | None) -> Iterator[tup
         *("--pipeline", PACKAGE, "--snapshots", str(workload.snapshots), "--log", str(log)),
         *("--threads", "1"),
     ]
-    with _running(command, workload.scratch / f"serve_{model}.log", core) as port:
-        yield port, log
+    with running(command, workload.scratch / f"serve_{model}.log", core) as ready:
+        yield _port(ready), log
 
 
 @contextmanager
@@ -86,12 +86,22 @@ def bare_app(workload: Workload, call: str, core: int | None) -> Iterator[int]:
     """
     folder = str(workload.bundle("xgboost"))
     command = [sys.executable, "-m", "benchmarks.bare_app", folder, "--call", call]
-    with _running(command, workload.scratch / f"bare_{call}.log", core) as port:
-        yield port
+    with running(command, workload.scratch / f"bare_{call}.log", core) as ready:
+        yield _port(ready)
 
 
 @contextmanager
-def _running(command: Sequence[str], said: Path, core: int | None) -> Iterator[int]:
+def running(command: Sequence[str], said: Path, core: int | None) -> Iterator[dict[str, Any]]:
+    """Run a server that announces itself by one JSON object on standard output.
+
+    Args:
+        command: and its arguments.
+        said: gets its standard error.
+        core: where.
+
+    Yields:
+        What it announced.
+    """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SAMESCORE_")}
     with said.open("wb") as stream:
         process = subprocess.Popen(
@@ -101,16 +111,19 @@ def _running(command: Sequence[str], said: Path, core: int | None) -> Iterator[i
     try:
         if core is not None:  # before it has threads: they inherit it
             os.sched_setaffinity(process.pid, {core})
-        yield _port(process, said)
+        yield _announced(process, said)
     finally:
         _stop(process)
 
 
-def _port(process: subprocess.Popen[bytes], said: Path) -> int:
-    """Return the port in the JSON object that a contestant prints once it listens."""
-    ready = read_object(said.stem, process, said)
+def _announced(process: subprocess.Popen[bytes], said: Path) -> dict[str, Any]:
+    ready: dict[str, Any] = read_object(said.stem, process, said)
     if ready.get("failed"):
         raise BenchmarkError(f"the server does not serve: {ready['failed']}")
+    return ready
+
+
+def _port(ready: Mapping[str, Any]) -> int:
     return int(ready["url"].rpartition(":")[2])
 
 

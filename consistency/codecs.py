@@ -8,7 +8,8 @@ type is
   absent value (NaN), as XGBoost and LightGBM read such files, and not 0;
 - `dense`: feature rows as number lists or as texts of numbers; null is a missing value (NaN).
 
-Feature rows skip the pipeline. `opaque/1` hands a JSON body over as a whole.
+Feature rows skip the pipeline. `opaque/1` hands a JSON body over as a whole; the `tfs-…` codecs of
+TensorFlow Serving's protocol stand in `consistency.tensor_calls`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from consistency.protocols import Decoded, PayloadCodec
 from consistency.records import parse_timestamp
 from consistency.schema import FeatureSchema
 from consistency.scored import Payload
+from consistency.tensor_calls import TENSOR_CALLS
 
 _SEPARATOR: Final = re.compile(r"\s*,\s*|\s+")
 """Between the numbers of a dense text; an empty cell between two commas stays one."""
@@ -72,7 +74,10 @@ class OpaqueCodec:
         return Decoded(opaque=body)
 
 
-CODECS: Final[Mapping[str, PayloadCodec]] = {c.id: c for c in (TioneCodec(), OpaqueCodec())}
+CODECS: Final[Mapping[str, PayloadCodec]] = {
+    **{c.id: c for c in (TioneCodec(), OpaqueCodec())},
+    **TENSOR_CALLS,
+}
 """Every codec by the id that the log names."""
 
 

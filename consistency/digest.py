@@ -33,6 +33,20 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest_folder(folder: Path, *, without: str = "") -> str:
+    """Return the digest over the files of a folder: relative paths and bytes.
+
+    Args:
+        folder: every file in it counts, at any depth.
+        without: a folder directly in it that does not.
+    """
+    held = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    parts = [(path.relative_to(folder), path) for path in held]
+    return digest_json(
+        [(name.as_posix(), digest_file(p)) for name, p in parts if name.parts[0] != without]
+    )
+
+
 def digest_json(value: Json) -> str:
     """Return the SHA-256 of a value's canonical JSON (sorted keys, no spaces)."""
     return digest_bytes(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))

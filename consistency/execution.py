@@ -7,7 +7,7 @@ below ten decimals, or always score batches of one fixed shape, which is exact o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Self
@@ -17,7 +17,6 @@ import numpy as np
 from consistency.errors import BackendError, ConfigError, DataError
 from consistency.features import FeatureBatch, take_rows
 from consistency.protocols import Scorer, ScorerInfo
-from consistency.records import Column
 from consistency.scored import Outputs
 
 MAX_PADDED_ROWS: Final = 4096
@@ -115,31 +114,48 @@ class PaddedScorer:
             BackendError: the model failed, or answered another number of rows than it was given.
             DataError: there are no rows.
         """
-        if features.rows == 0:
-            raise DataError("a batch of 0 rows cannot be scored; send at least one row")
-        chunks = [self._score_chunk(chunk) for chunk in self._chunks(features)]
-        if len(chunks) == 1:
-            return chunks[0]
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        return joined(
+            cut(self._within.score(padded), taken, self.rows)
+            for padded, taken in padded_batches(features, self.rows)
+        )
 
-    def _chunks(self, features: FeatureBatch) -> Iterator[FeatureBatch]:
-        if features.rows <= self.rows:
-            yield features
-            return
-        for start in range(0, features.rows, self.rows):
-            yield take_rows(features, slice(start, start + self.rows))
 
-    def _score_chunk(self, chunk: FeatureBatch) -> dict[str, Column]:
-        full = chunk
-        if chunk.rows < self.rows:
-            full = take_rows(chunk, np.minimum(np.arange(self.rows), chunk.rows - 1))
-        outputs = self._within.score(full)
-        return {name: self._cut(name, value, chunk.rows) for name, value in outputs.items()}
+def padded_batches(features: FeatureBatch, rows: int) -> Iterator[tuple[FeatureBatch, int]]:
+    """Yield batches of exactly `rows` rows, and how many of each are rows of `features`.
 
-    def _cut(self, name: str, value: Column, rows: int) -> Column:
-        if value.shape[:1] != (self.rows,):
+    Raises:
+        DataError: there are no rows.
+    """
+    if features.rows == 0:
+        raise DataError("a batch of 0 rows cannot be scored; send at least one row")
+    for start in range(0, features.rows, rows):
+        whole = features.rows <= rows
+        chunk = features if whole else take_rows(features, slice(start, start + rows))
+        if chunk.rows == rows:
+            yield chunk, rows
+        else:
+            filled = np.minimum(np.arange(rows), chunk.rows - 1)
+            yield take_rows(chunk, filled), chunk.rows
+
+
+def cut(outputs: Outputs, taken: int, rows: int) -> Outputs:
+    """Return the first `taken` rows of the outputs of a padded batch.
+
+    Raises:
+        BackendError: an output's first axis is not the `rows` that the model was given.
+    """
+    for name, value in outputs.items():
+        if value.shape[:1] != (rows,):
             raise BackendError(
-                f"output {name!r} has shape {value.shape}, expected {self.rows} rows first; a"
+                f"output {name!r} has shape {value.shape}, expected {rows} rows first; a"
                 " padded servable must answer one row for each row: bundle it as 'as_is'"
             )
-        return value[:rows]
+    return {name: value[:taken] for name, value in outputs.items()}
+
+
+def joined(parts: Iterable[Outputs]) -> Outputs:
+    """Return the outputs of several batches as those of one, in order."""
+    held = list(parts)
+    if len(held) == 1:
+        return held[0]
+    return {name: np.concatenate([part[name] for part in held]) for name in held[0]}

@@ -20,19 +20,21 @@ if TYPE_CHECKING:
 class Decoded:
     """What a payload holds: raw records, or feature rows that skip the pipeline, or neither.
 
-    Exactly one of the three is set.
+    Exactly one of the four is set, beside the time.
 
     Attributes:
         records: JSON objects, one a row.
         features: rows that a client sent as features (libsvm, dense, tensors).
         opaque: the parsed body, for servables that take a body as a whole.
         event_time_us: when the event happened, microseconds since the epoch, if the client said.
+        call: a call of TensorFlow Serving's protocol, as it came.
     """
 
     records: Sequence[Record] | None = None
     features: FeatureBatch | None = None
     opaque: Json = None
     event_time_us: int | None = None
+    call: Payload | None = None
 
 
 class PayloadCodec(Protocol):
@@ -63,8 +65,8 @@ class ScorerInfo:
     Attributes:
         backend: where and with what, version included.
         dtype: of the computation.
-        device: ``"cpu"`` or ``"cuda:0"``.
-        threads: 1 or more.
+        device: ``"cpu"``, ``"cuda:0"``, or ``"remote"`` when another machine computes.
+        threads: 1 or more; 0 when another machine computes.
     """
 
     backend: str

@@ -119,6 +119,9 @@ class ScoredRequest:
         batch_position: where this request's rows began in that batch.
         message: what the client was told, when the outcome is not ok.
         refused_by: what raised a data error: ``"payload"``, ``"features"`` or a guard's name.
+        instance: which of a backend's several instances answered, or failed to; empty when there is
+            only the servable's own backend.
+        signature: of the model server: which one answered; empty elsewhere.
     """
 
     request_id: str
@@ -138,3 +141,5 @@ class ScoredRequest:
     message: str = ""
     refused_by: str = ""
     snapshots: Mapping[str, str] = field(default_factory=dict)
+    instance: str = ""
+    signature: str = ""

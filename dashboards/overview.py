@@ -34,6 +34,7 @@ def overview() -> dashboard.Dashboard:
             Section("Alerts", (_alerts(),)),
             Section("Rows, refusals and losses", (_rows(), _losses())),
             Section("Servers and versions", (_servers(),)),
+            Section("Instances of remote backends", (_backends(),)),
             Section("Drift in the servers' sliding windows", (_drift(),)),
         ),
     )
@@ -167,6 +168,31 @@ def _servers() -> Line:
                 "Versions of samescore and of Python, by server.",
                 Labels({"instance": "Server", "version": "samescore", "python": "Python"}),
                 Column("running", build, shown=False),
+            ),
+        ),
+    )
+
+
+def _backends() -> Line:
+    sending = promql.total_value(metrics.BACKEND_WORKERS, FLEET, by=["backend"])
+    ejected = promql.rate(metrics.BACKEND_EJECTIONS, FLEET, by=["backend"])
+    return Line(
+        7,
+        (
+            lines(
+                "Workers that send to an instance",
+                "Workers of all servers that send requests to an instance of a remote backend. It "
+                "is ejected where it does not answer, until it has passed its golden gates again.",
+                "none",
+                Query(sending, "{{backend}}"),
+            ),
+            lines(
+                "Ejections",
+                "Ejections per second of an instance of a remote backend: a connection that was "
+                "refused or broke, or several requests in a row without an answer in time.",
+                "cps",
+                Query(ejected, "{{backend}}"),
+                limits=(Limit(1e-9, "red"),),
             ),
         ),
     )

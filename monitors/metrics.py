@@ -204,6 +204,20 @@ SUITE_VIOLATIONS: Final = Metric(
     "rows",
     ("model", "rule", "action"),
 )
+BACKEND_EJECTIONS: Final = Metric(
+    "samescore_backend_ejections_total",
+    MetricKind.COUNTER,
+    "How often a worker has stopped to send requests to an instance of the remote backend.",
+    "ejections",
+    ("backend",),
+)
+BACKEND_WORKERS: Final = Metric(
+    "samescore_backend_workers",
+    MetricKind.GAUGE,
+    "Workers that send requests to an instance of the remote backend; 0: it is ejected everywhere.",
+    "processes",
+    ("backend",),
+)
 WORKERS: Final = Metric(
     "samescore_workers",
     MetricKind.GAUGE,
@@ -300,6 +314,8 @@ CATALOGUE: Final = (
     FEATURE_PSI,
     WINDOW_ROWS,
     SUITE_VIOLATIONS,
+    BACKEND_EJECTIONS,
+    BACKEND_WORKERS,
     WORKERS,
     BUILD,
 )

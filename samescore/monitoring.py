@@ -10,7 +10,9 @@ from pathlib import Path
 from consistency.errors import LogError
 from consistency.protocols import Observer
 from consistency.scored import ServableInfo
+from monitors import metrics
 from monitors.errors import MonitorError
+from monitors.online.backend_health import BackendHealth
 from monitors.online.cell_folder import CellFolder
 from monitors.online.cells import CellStore
 from monitors.online.counters import EventCounters
@@ -20,6 +22,8 @@ from monitors.online.observer import RowMonitor
 from monitors.online.server_facts import ServerFacts
 from monitors.online.window import WindowSettings
 from samescore import __version__
+from serving.backends.fleet import FleetEvents
+from serving.backends.settings import BackendSettings
 from serving.core.loader import Loader
 from serving.servable import Servable
 
@@ -67,16 +71,33 @@ class Monitoring:
             self._store = CellStore(place.cells, place.slot)
             self.requests = RequestMetrics(self._store, servables=servables)
             self.rows = RowMonitor(self._store, window=window, servables=servables)
+            self.backends = BackendHealth(self._store)
             self.counters = EventCounters(self._store, [o.name for o in self.observers])
         except OSError as e:
             raise LogError(f"log {log}: no metrics: {e.strerror}; give a writable folder") from e
         facts = ServerFacts(self._store, version=__version__, servables=servables)
-        self._collectors = Collectors([self.requests, self.rows, self.counters, facts])
+        self._collectors = Collectors(
+            [self.requests, self.rows, self.counters, self.backends, facts]
+        )
 
     @property
     def observers(self) -> tuple[Observer, ...]:
         """What sees each scored request, in order."""
         return (self.requests, self.rows)
+
+    def watch(self, backend: BackendSettings) -> FleetEvents:
+        """Return what counts the ejections of a backend's instances, beginning at 0.
+
+        Raises:
+            LogError: the counts cannot be kept.
+        """
+        addresses = [str(address) for address in backend.addresses]
+        try:
+            self.backends.declare(addresses)
+            self.counters.declare(metrics.BACKEND_EJECTIONS, [(a,) for a in addresses])
+        except OSError as e:
+            raise LogError(f"log: no metrics: {e.strerror}; give a writable folder") from e
+        return FleetEvents(self.counters.backend_ejected, self.backends.set)
 
     def page(self) -> tuple[bytes, str]:
         """Return the body of /metrics, of all workers together, and its content type."""

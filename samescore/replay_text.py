@@ -53,6 +53,8 @@ def _show_model(console: Console, name: str, model: ModelReport) -> None:
         console.print(
             f"{name}: {model.rejected_reproduced} of {model.rejected} refusals reproduced"
         )
+    if "payload" in model.started_at and model.stages.keys() == {"outputs"}:
+        console.print(f"{name}: no feature stage: replayed from the payload to the outputs")
     redacted = redaction_note(model)
     if redacted:
         console.print(f"{name}: {redacted}")

@@ -25,11 +25,13 @@ from samescore.replaying import OpaqueSpec
 from samescore.request_log import RedactionCheck, ServerLog
 from samescore.suites import counted
 from serving.app import App
+from serving.backends.remote import Remote
+from serving.backends.settings import BackendSettings
 from serving.core.loader import Loader
 from serving.core.manager import Manager
 from serving.core.policy import DEFAULT_POLICY, VersionPolicy
 from serving.core.poller import Poller
-from serving.core.source import FileSystemSource, Found, FoundVersion
+from serving.core.source import FileSystemSource, Found, FoundVersion, Source
 from serving.core.state import ManagerState, ServableId, VersionStatus
 from serving.dataplane import DataPlane, DataPlaneSettings, Incidents, OnLogFailure
 from serving.faces.tione import TioneFace
@@ -88,6 +90,7 @@ class ServerSettings:
         transport: see `LoadSettings`.
         guards: may refuse a request, in order.
         window: how long the monitors look back.
+        backend: the servers that compute the models of `base`; None computes them in process.
     """
 
     base: Path | None
@@ -106,6 +109,7 @@ class ServerSettings:
     transport: Callable[[BoundPipeline], BoundPipeline] | None = None
     guards: tuple[Guard, ...] = ()
     window: WindowSettings = field(default_factory=WindowSettings)
+    backend: BackendSettings | None = None
 
     @property
     def snapshot_store(self) -> SnapshotStore:
@@ -149,7 +153,10 @@ class Server:
         except BaseException:
             self.log.close()
             raise
+        self._remote: Remote | None = None
         try:
+            if settings.backend is not None:
+                self._remote = Remote(settings.backend, self.monitoring.watch(settings.backend))
             self.app = self._make_app()
             self._poller = self._start()
         except BaseException:
@@ -164,12 +171,16 @@ class Server:
         self._close_files()
 
     def _close_files(self) -> None:
+        if self._remote is not None:
+            self._remote.close()
         self.log.close()
         self.monitoring.close()
 
     def _loader(self, servable_id: ServableId, path: Path) -> Loader[Servable]:
         spec = self._services.get(servable_id)
         loader: Loader[Servable] = BundleLoader(servable_id, path, self._load)
+        if self._remote is not None:
+            loader = self._remote.loader(servable_id, path, self._load)
         if spec is not None:
             loader = OpaqueLoader(servable_id, spec.location, spec.model_path)
         if self._settings.log.redaction.fields:
@@ -214,9 +225,12 @@ class Server:
             self.manager.reconcile(services)
         if self._settings.base is None:
             return None
-        source = FileSystemSource(self._settings.base, setting="BASE")
+        on_disk = FileSystemSource(self._settings.base, setting="BASE")
+        source: Source = _Without(on_disk, frozenset(services))
+        if self._remote is not None:
+            source = self._remote.source(source)
         poller = Poller(
-            _Without(source, frozenset(services)),
+            source,
             self.manager,
             self._settings.poll_seconds,
             on_error=lambda e: logger.error("%s", e),

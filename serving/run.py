@@ -25,6 +25,7 @@ from consistency.scored import (
     StageLatency,
 )
 from serving.backends.backend import Answer
+from serving.backends.instance_errors import InstanceError, InstanceTimeoutError
 from serving.servable import Servable
 
 logger = logging.getLogger(__name__)
@@ -49,8 +50,8 @@ class RequestRun:
     """One request on its way; holds what is known of it so far."""
 
     __slots__ = (
-        "answer", "decoded", "features", "ingest_time_us", "label", "marks", "opaque_answer",
-        "outputs", "payload", "request_id", "rows", "scores", "stage",
+        "answer", "decoded", "features", "ingest_time_us", "instance", "label", "marks",
+        "opaque_answer", "outputs", "payload", "request_id", "rows", "scores", "stage",
     )  # fmt: skip
 
     def __init__(self, payload: Payload, label: str | None, request_id: str) -> None:
@@ -65,6 +66,7 @@ class RequestRun:
         self.outputs: Outputs | None = None
         self.scores: Scores | None = None
         self.opaque_answer: Any = None
+        self.instance = ""
 
     async def through(
         self, servable: Servable, guards: Sequence[Guard], max_rows: int
@@ -126,7 +128,12 @@ class RequestRun:
         assert self.features is not None
         self.stage = "backend"
         assert servable.backend is not None
-        self.answer = await servable.backend.score(self.features)
+        try:
+            self.answer = await servable.backend.score(self.features)
+        except (InstanceError, InstanceTimeoutError) as e:
+            self.instance = e.instance
+            raise
+        self.instance = self.answer.instance
         self.outputs = self.answer.outputs
         self.marks.append(perf_counter_ns())
         self.stage = "postprocess"
@@ -165,6 +172,7 @@ class RequestRun:
             message=message,
             refused_by=refused_by,
             snapshots={} if features is None else features.snapshots,
+            instance=self.instance,
         )
 
     def _latency(self) -> StageLatency:

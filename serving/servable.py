@@ -15,7 +15,7 @@ from consistency.execution import apply_execution
 from consistency.gate import GateReport, run_gate
 from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
-from consistency.protocols import Scorer
+from consistency.protocols import Scorer, ScorerInfo
 from consistency.replay.target import OpaqueScorer
 from consistency.schema import FeatureSchema
 from consistency.scored import GateState, ServableInfo
@@ -128,19 +128,13 @@ class BundleLoader:
             BundleError: it is not whole, or not what its manifest says, or it failed the gate.
             ConfigError: its pipeline is not trusted, or its format cannot be loaded here.
         """
-        bundle = open_bundle(self.path)
+        bundle = checked_bundle(self.id, self.path)
         manifest = bundle.manifest
-        if (manifest.name, manifest.version) != (self.id.name, self.id.version):
-            raise BundleError(
-                self.path,
-                f"its manifest says {manifest.name}/{manifest.version}; a bundle cannot be renamed",
-            )
-        verify_files(bundle)
         pipeline = self.settings.bind(bundle, None)
         scorer = self.settings.load_scorer(bundle)
         report = self._gate(bundle, pipeline, scorer)
         servable = Servable(
-            info=_info(bundle, scorer, report),
+            info=servable_info(bundle, scorer.info, report),
             schema=manifest.features,
             pipeline=pipeline,
             backend=InProcessBackend(scorer),
@@ -175,6 +169,23 @@ class BundleLoader:
         return report
 
 
+def checked_bundle(servable_id: ServableId, path: Path) -> Bundle:
+    """Open a bundle, and check that all its files are what its manifest says.
+
+    Raises:
+        BundleError: they are not, or it is another model or version.
+    """
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    if (manifest.name, manifest.version) != (servable_id.name, servable_id.version):
+        raise BundleError(
+            path,
+            f"its manifest says {manifest.name}/{manifest.version}; a bundle cannot be renamed",
+        )
+    verify_files(bundle)
+    return bundle
+
+
 def refresh_lookups(servable: Servable, settings: LoadSettings) -> None:
     """Bind a servable's pipeline to the current snapshot of each lookup, if one was published.
 
@@ -207,8 +218,9 @@ def opaque_servable(servable_id: ServableId, opaque: OpaqueScorer, backend: str)
     return Servable(info, FeatureSchema((), ()), None, None, PostProcess(), opaque=opaque)
 
 
-def _info(bundle: Bundle, scorer: Scorer, report: GateReport) -> ServableInfo:
-    manifest, how = bundle.manifest, scorer.info
+def servable_info(bundle: Bundle, how: ScorerInfo, report: GateReport) -> ServableInfo:
+    """Return the facts of a bundle's servable, computed as `how` says."""
+    manifest = bundle.manifest
     return ServableInfo(
         name=manifest.name,
         version=manifest.version,

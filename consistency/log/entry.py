@@ -237,7 +237,9 @@ def line_entry(request: ScoredRequest) -> dict[str, Any]:
     if request.features is not None:
         _put_features(entry, request.features)
     _put_payload(entry, request.payload)
-    entry["servable"] = servable_fragment(request.servable)
+    if request.signature:
+        entry["signature"] = request.signature
+    entry["servable"] = servable_fragment(request.servable, request.instance)
     return entry
 
 
@@ -254,9 +256,14 @@ def _latency(latency: StageLatency) -> dict[str, int]:
 
 
 @lru_cache(maxsize=64)
-def servable_fragment(info: ServableInfo) -> orjson.Fragment:
-    """Return the facts of a servable as ready-made JSON; they are the same in each of its lines."""
+def servable_fragment(info: ServableInfo, instance: str = "") -> orjson.Fragment:
+    """Return the facts of a servable as ready-made JSON; they are the same in each of its lines.
+
+    With several instances of a backend, `backend` is the one that answered.
+    """
     facts = {k: v for k, v in asdict(info).items() if k not in ("name", "version")}
+    if instance:
+        facts["backend"] = instance
     return orjson.Fragment(orjson.dumps(facts))
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 from consistency.codecs import codec_named
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
+from consistency.jsontype import Json
 from consistency.log.columns import LoggedRows
 from consistency.log.entry import LoggedRequest, PayloadForm
 from consistency.log.reader import TORN_TAIL
@@ -20,7 +21,7 @@ from consistency.protocols import Damage, Decoded, LogItems
 from consistency.replay.merge import ReportSum
 from consistency.replay.report import MOST_DAMAGE_LISTED, ModelReport, ReplayReport
 from consistency.replay.rows import RowResults
-from consistency.replay.stages import ModelReplay
+from consistency.replay.stages import ModelReplay, answer_call
 from consistency.replay.target import ReplayTarget, Resolve
 from consistency.scored import Outcome
 
@@ -246,7 +247,8 @@ class _Walk:
             _count(servable.report.started_at, start)
             self._replay_of(servable).refused_offline(item.request_id, item.rows, e)
             return
-        if decoded.opaque is not None and self._settings.mode is ReplayMode.PIPELINE:
+        has_no_features = decoded.opaque is not None or decoded.call is not None
+        if has_no_features and self._settings.mode is ReplayMode.PIPELINE:
             _count(servable.report.not_replayable, "no feature stage")
             return
         _count(servable.report.started_at, start)
@@ -280,6 +282,8 @@ class _Walk:
             decoded = _decode(item, target)
             if decoded.records is not None:
                 make_features(target.pipeline, decoded.records)
+            if decoded.call is not None:
+                answer_call(target, decoded.call)
         except DataError as e:
             report.rejected_reproduced += str(e) == item.fields["message"]
 
@@ -317,7 +321,20 @@ def _kind(item: LoggedRequest, decoded: Decoded) -> str:
         return "records"
     if decoded.features is not None:
         return "features"
-    if decoded.opaque is None:
+    if decoded.opaque is None and decoded.call is None:
         return "logged"
-    # a service may answer one request with scores and the next one with a text
-    return "opaque " + ",".join(item.fields["outputs"] or ())
+    # a service may answer one request with scores and the next one with a text; what a model
+    # server's client asks for, and of what shape, is the client's choice
+    outputs = item.fields["outputs"] or {}
+    types = item.fields.get("output_types", {})
+    forms = (f"{name} {types.get(name, '')} {_row_shape(outputs[name])}" for name in outputs)
+    return "whole " + ",".join(forms)
+
+
+def _row_shape(values: Json) -> list[int]:
+    """Return the shape of one row of an output."""
+    shape, value = [], values[0] if values else None
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return shape

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,11 @@ from consistency.replay.report import FeatureMismatch, ModelReport, StageDiffere
 from consistency.replay.rows import RowStages, TakeRows, changed_rows, refused_rows
 from consistency.replay.target import ReplayTarget
 from consistency.replay.worst import keep_worst
-from consistency.scored import Scores
+from consistency.scored import Outputs, Payload, Scores
+
+
+_Whole: TypeAlias = tuple[int, dict[str, Column], "Scores | None"]
+"""Rows, raw outputs and scores of an answer to a request without a feature stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,8 @@ class ModelReplay:
             scoring: whether to go on to outputs and scores.
             batch_rows: rows a batch for the scorer, or None: request by request.
         """
-        if decoded[0].opaque is not None:
-            self._compare_opaque(logged, decoded)
+        if decoded[0].opaque is not None or decoded[0].call is not None:
+            self._compare_whole(logged, decoded)
             return
         logged, offline = self._offline_features(logged, decoded)
         if offline is None:
@@ -182,13 +187,13 @@ class ModelReplay:
         self._note("scores", ("score",) * part.agreeing.shape[1], part, rows)
         rows.scored(online, offline)
 
-    def _compare_opaque(self, logged: LoggedPart, decoded: Sequence[Decoded]) -> None:
-        if self.target.opaque is None:
-            raise ReplayError("the log holds opaque requests; name the service that answered them")
-        answers = [read_answer(self.target.opaque.process(d.opaque)) for d in decoded]
+    def _compare_whole(self, logged: LoggedPart, decoded: Sequence[Decoded]) -> None:
+        """Compare requests that have no feature stage: what goes in is what came in."""
+        logged, answers = self._answered(logged, decoded)
         sizes, names = logged.origin.sizes, logged.outputs.keys()
         self.report.rows += sum(sizes)
-        alike = [i for i, a in enumerate(answers) if a[0] == sizes[i] and a[1].keys() == names]
+        forms = {name: values.shape[1:] for name, values in logged.outputs.items()}
+        alike = [i for i, a in enumerate(answers) if a[0] == sizes[i] and _forms(a[1]) == forms]
         for i in sorted(set(range(len(answers))) - set(alike)):
             self._other_kind(logged.origin.request_ids[i], sizes[i], names, answers[i][1])
         if not alike:
@@ -201,6 +206,19 @@ class ModelReplay:
         if part.scores is not None and scores:
             self._compare_final(part.scores, np.concatenate(scores), rows)
         self._tell(rows)
+
+    def _answered(
+        self, logged: LoggedPart, decoded: Sequence[Decoded]
+    ) -> tuple[LoggedPart, list[_Whole]]:
+        """Return the requests that are answered offline too, and the answers."""
+        answers, good = [], []
+        for i, request in enumerate(decoded):
+            try:
+                answers.append(_whole_answer(self.target, request))
+                good.append(i)
+            except DataError as e:
+                self.refused_offline(logged.origin.request_ids[i], logged.origin.sizes[i], e)
+        return logged if len(good) == len(decoded) else logged.only(good), answers
 
     def _other_kind(
         self, request_id: str, rows: int, online: Iterable[str], offline: dict[str, Column]
@@ -238,6 +256,34 @@ class ModelReplay:
     def _tell(self, rows: RowStages) -> None:
         if self.on_rows is not None:
             self.on_rows(rows.results())
+
+
+def answer_call(target: ReplayTarget, payload: Payload) -> tuple[int, Outputs]:
+    """Return rows and outputs of a call of TensorFlow Serving's protocol.
+
+    Raises:
+        DataError: the call is refused.
+        ReplayError: the target answers no such calls.
+    """
+    if target.calls is None:
+        raise ReplayError(
+            "the log holds calls of TensorFlow Serving's protocol, and this model version answers"
+            " none; name the folder that the model server served"
+        )
+    return target.calls.answer(payload)
+
+
+def _whole_answer(target: ReplayTarget, request: Decoded) -> _Whole:
+    if request.call is not None:
+        rows, outputs = answer_call(target, request.call)
+        return rows, dict(outputs), None
+    if target.opaque is None:
+        raise ReplayError("the log holds opaque requests; name the service that answered them")
+    return read_answer(target.opaque.process(request.opaque))
+
+
+def _forms(outputs: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
+    return {name: values.shape[1:] for name, values in outputs.items()}
 
 
 def _nothing_agrees(rows: int) -> Comparison:

@@ -11,6 +11,7 @@ from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
 from consistency.protocols import Scorer
 from consistency.schema import FeatureSchema
+from consistency.scored import Outputs, Payload
 
 
 class OpaqueScorer(Protocol):
@@ -25,6 +26,19 @@ class OpaqueScorer(Protocol):
         ...
 
 
+class CallScorer(Protocol):
+    """A model version that answers calls of TensorFlow Serving's protocol."""
+
+    def answer(self, payload: Payload) -> tuple[int, Outputs]:
+        """Return rows and outputs of a call, as the server logged them.
+
+        Raises:
+            DataError: the call is refused; the problem is what the client was told.
+            BackendError: the model failed.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ReplayTarget:
     """The offline side of one model version, bound to the lookup snapshots of the log.
@@ -35,6 +49,7 @@ class ReplayTarget:
         scorer: offline scorer, or None for an opaque servable.
         postprocess: as online.
         opaque: set for an InferenceService.
+        calls: set for a version that the model server answered from.
     """
 
     schema: FeatureSchema
@@ -42,6 +57,7 @@ class ReplayTarget:
     scorer: Scorer | None
     postprocess: PostProcess
     opaque: OpaqueScorer | None = None
+    calls: CallScorer | None = None
 
 
 class Resolve(Protocol):

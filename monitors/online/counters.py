@@ -28,6 +28,7 @@ _FAMILIES: Final = (
     metrics.LOG_DROPS,
     metrics.LOG_SAMPLED_OUT,
     metrics.SUITE_VIOLATIONS,
+    metrics.BACKEND_EJECTIONS,
 )
 
 
@@ -97,6 +98,10 @@ class EventCounters(Collector):
     def log_sampled_out(self) -> None:
         """Count a request that was not meant to be logged."""
         self.add(metrics.LOG_SAMPLED_OUT)
+
+    def backend_ejected(self, address: str) -> None:
+        """Count an instance of a remote backend that gets no more requests."""
+        self.add(metrics.BACKEND_EJECTIONS, (address,))
 
     def collect(self) -> Iterator[Family]:
         """Yield the counters of all workers, added up."""

@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "demo": "The whole path on real flights, in one command.",
     "drift": "Judge the windows of a request log against the frozen reference.",
     "log": "Verify, count, print, follow, compact, export and prune a request log.",
+    "model-server": "Serve models over TensorFlow Serving's protocol, with its flags.",
     "parity": "Compute a bundle's rows in many ways and say whether the scores agree.",
     "promote": "Make a float64 model from a float32 one, verified against the original.",
     "replay": "Score a request log again and compare to ten decimals.",
@@ -30,7 +31,13 @@ _COMMANDS: Final = {
 }
 
 
-_EXTRAS: Final = {"dashboards": "dashboards", "demo": "demo", "drift": "drift", "suite": "gx"}
+_EXTRAS: Final = {
+    "dashboards": "dashboards",
+    "demo": "demo",
+    "drift": "drift",
+    "model-server": "serve,tfserving",
+    "suite": "gx",
+}
 
 
 class _Lazy(click.Group):
@@ -43,7 +50,7 @@ class _Lazy(click.Group):
         if name not in _COMMANDS:
             return None
         try:
-            command = importlib.import_module(f"samescore.cli.{name}").command
+            command = importlib.import_module(f"samescore.cli.{name.replace('-', '_')}").command
         except ModuleNotFoundError as e:
             extra = _EXTRAS.get(name, "serve")
             raise _UserError(

@@ -13,6 +13,7 @@ from consistency.log.settings import MIB, LogMode
 from consistency.snapshots import SnapshotStore
 from monitors.online.window import DEFAULT_MIN_ROWS, WindowSettings
 from monitors.suites import SuitePolicy
+from samescore.cli.backend_options import BackendOptions, backend_options, backend_settings
 from samescore.cli.log_options import LogOptions, log_options, log_settings
 from samescore.cli.options import (
     ANY_PATH,
@@ -36,7 +37,7 @@ from serving.dataplane import DataPlaneSettings, OnLogFailure
 from serving.servable import GateMode
 
 
-class _Options(LogOptions):
+class _Options(LogOptions, BackendOptions):
     """What a server can be told, as click gives it."""
 
     pipelines: tuple[str, ...]
@@ -89,6 +90,7 @@ class _Options(LogOptions):
 @click.option("--on-log-failure", type=EnumValue(OnLogFailure),
               help="What a request that cannot be logged gets.  [default: reject; drop with "
               "--log-mode spool]")  # fmt: skip
+@backend_options
 @log_options
 @suite_option
 @click.option("--suite-policy", type=EnumValue(SuitePolicy), default=SuitePolicy.REJECT.value,
@@ -122,8 +124,9 @@ def command(
 
     New versions in BASE go live, vanished ones are unloaded, without a failed request. SIGTERM
     finishes what is in flight and seals the log. With --workers, /metrics of any worker counts the
-    requests of all. Pages: /models, /health/live, /health/ready,
-    /metrics.
+    requests of all. With --backend, servers that speak TensorFlow Serving's protocol compute; the
+    bundles lie here as well, and their golden rows pass through the backend first. Pages: /models,
+    /health/live, /health/ready, /metrics.
     """
     if base is None and not options["services"]:
         raise click.UsageError("name a BASE folder of bundles, or an --inference-service")
@@ -162,6 +165,7 @@ def _settings(base: Path | None, log_folder: Path, options: _Options) -> ServerS
         window=WindowSettings(
             options["window_slices"], options["window_slice_seconds"], options["window_min_rows"]
         ),
+        backend=backend_settings(options, options["device"], has_base=base is not None),
     )
 
 

@@ -21,6 +21,7 @@ class Answer:
         batch_position: where this request's rows began in it.
         queue_ns: nanoseconds spent waiting for a batch or a connection.
         backend_ns: nanoseconds spent scoring.
+        instance: which of several instances answered; empty when there is one place only.
     """
 
     outputs: Outputs
@@ -28,6 +29,7 @@ class Answer:
     batch_position: int
     queue_ns: int
     backend_ns: int
+    instance: str = ""
 
 
 class Backend(Protocol):

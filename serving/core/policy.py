@@ -1,12 +1,13 @@
 """Which versions are aspired, and what to do next to get there. Pure: no I/O, no clock, no state.
 
-`next_action` is TF Serving's availability-preserving policy (tensorflow/serving
-`core/availability_preserving_policy.cc`): as long as any version of a model can be served, one is.
+The two transition policies are TF Serving's (tensorflow/serving
+`core/availability_preserving_policy.cc`, `core/resource_preserving_policy.cc`): one keeps a version
+of each model served as long as any can be, the other never holds two when it can hold one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -72,6 +73,15 @@ class AllVersions:
         return frozenset(found)
 
 
+@dataclass(frozen=True, slots=True)
+class NoVersions:
+    """Aspires to none: a model that is configured, and served by nothing for now."""
+
+    def aspired(self, found: Collection[int]) -> frozenset[int]:
+        """Return the empty set."""
+        return frozenset()
+
+
 DEFAULT_POLICY: Final = LatestVersions()
 """What TF Serving does when nothing is said: serve the largest version."""
 
@@ -121,23 +131,60 @@ class Unload:
 Action: TypeAlias = Load | Unload
 
 
-def next_action(aspired: Collection[int], statuses: Iterable[VersionStatus]) -> Action | None:
-    """Return the one action that brings a model closer to its aspired versions, or None.
+TransitionPolicy: TypeAlias = Callable[[Collection[int], Iterable[VersionStatus]], Action | None]
+"""Gives the one action that brings a model closer to its aspired versions, or None.
+
+Its arguments are the versions that should be served, and the statuses of the versions of this one
+model. An aspired version without a status counts as START; one that is at its END is not loaded
+again (whoever wants that makes it START).
+"""
+
+
+def availability_preserving(
+    aspired: Collection[int], statuses: Iterable[VersionStatus]
+) -> Action | None:
+    """Load the new before the old is unloaded: a model that is served stays served.
 
     The lowest version that is served and no longer aspired is unloaded, if that costs no
     availability: an aspired version is AVAILABLE, or another unaspired one is, or nothing is
     aspired at all. Otherwise the highest aspired version that was not tried yet is loaded. So an
     aspired version whose load failed never takes the version before it away.
-
-    Args:
-        aspired: the versions that should be served.
-        statuses: of the versions of this one model. An aspired version without a status counts as
-            START; one that is at its END is not loaded again (whoever wants that makes it START).
     """
     states = {status.id.version: status.state for status in statuses}
-    serving = {version for version, state in states.items() if state is ManagerState.AVAILABLE}
+    serving = _available(states)
     surplus = serving.difference(aspired)
     if surplus and (not aspired or len(surplus) > 1 or serving.intersection(aspired)):
         return Unload(min(surplus))
+    return _highest_untried(aspired, states)
+
+
+def resource_preserving(
+    aspired: Collection[int], statuses: Iterable[VersionStatus]
+) -> Action | None:
+    """Unload the old before the new is loaded: for models of which two do not fit into memory.
+
+    The lowest version that is served and no longer aspired is unloaded. While any other unaspired
+    one still holds memory, nothing is loaded; then the highest aspired version that was not tried
+    yet is. A model is not served from its unload to the end of the next load, and not at all when
+    that fails.
+    """
+    states = {status.id.version: status.state for status in statuses}
+    surplus = _available(states).difference(aspired)
+    if surplus:
+        return Unload(min(surplus))
+    holding = {v for v, state in states.items() if state in _HOLDS_MEMORY}
+    return None if holding.difference(aspired) else _highest_untried(aspired, states)
+
+
+_HOLDS_MEMORY: Final = frozenset(
+    {ManagerState.LOADING, ManagerState.AVAILABLE, ManagerState.UNLOADING}
+)
+
+
+def _available(states: Mapping[int, ManagerState]) -> set[int]:
+    return {version for version, state in states.items() if state is ManagerState.AVAILABLE}
+
+
+def _highest_untried(aspired: Collection[int], states: Mapping[int, ManagerState]) -> Load | None:
     untried = [v for v in aspired if states.get(v, ManagerState.START) is ManagerState.START]
     return Load(max(untried)) if untried else None

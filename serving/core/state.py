@@ -43,8 +43,10 @@ class VersionStatus:
 
     Attributes:
         error: what went wrong, empty while nothing did. It is kept after the end.
+        code: of the error, in the numbering of whoever reads statuses; 0 where nobody numbers them.
     """
 
     id: ServableId
     state: ManagerState
     error: str = ""
+    code: int = 0

@@ -48,7 +48,10 @@ class ServedModel(Protocol):
     def thread_hint_seconds(self) -> float: ...
 
     def run(
-        self, signature: SignatureDef, feeds: Mapping[str, Tensor | TensorProto], fetches: tuple[str, ...]
+        self,
+        signature: SignatureDef,
+        feeds: Mapping[str, Tensor | TensorProto],
+        fetches: tuple[str, ...],
     ) -> list[Tensor]:
         """Compute tensors.
 
@@ -112,8 +115,6 @@ class InferenceApi(Protocol):
         """Replace the whole configuration; waits for new models."""
         ...
 
-    def signature(
-        self, spec: model_pb2.ModelSpec
-    ) -> SignatureDef:
+    def signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
         """Return the signature that a request would use: REST needs its dtypes before it parses."""
         ...

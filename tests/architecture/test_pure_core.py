@@ -55,7 +55,11 @@ PURE_CORE = (
     "monitors/online/row_counts.py",
     "monitors/online/row_layout.py",
     "monitors/alerting/rules.py",
+    "serving/backends/balancing.py",
+    "serving/backends/exact_json.py",
+    "serving/backends/health.py",
     "serving/core/policy.py",
+    "serving/model_server/labels.py",
     "monitors/online/window.py",
 )
 

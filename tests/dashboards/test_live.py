@@ -15,8 +15,10 @@ import orjson
 import pytest
 
 from dashboards.render import boards
+from serving.loaders import load_scorer
 from tests.dashboards.expressions import substituted
 from tests.dashboards.linter import targets, variables
+from tests.fakes.tfs_stand_in import StandIn, of_scorer, over_rest
 from tests.fixtures.cli import samescore
 from tests.fixtures.prometheus import Running, prometheus
 from tests.fixtures.pushgateway import pushgateway
@@ -29,6 +31,8 @@ VALUES = {"job": ".+", "instance": ".+", "model": "tiny", "version": ".+"}
 RANGES = {"__rate_interval": "20s", "__range": "60s"}
 ANSWERS = 400
 ROWS = 4
+WIDTH = 6
+"""Features of the tiny model."""
 SECONDS_OF_TRAFFIC = 6.0
 
 
@@ -51,9 +55,17 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
     log = folder / "requests"
     suite = ("--suite", f"tiny={build_suite(tiny, folder)}", "--suite-policy", "flag")
     serve = (base, "--pipeline", "tiny_features", "--log", log, *suite)
+    model = of_scorer(load_scorer("xgboost", tiny.bundle), WIDTH, "output", "float32")
     with (
         pushgateway() as gateway,
-        serving(*serve, errors=folder / "errors", environment=tiny.environment()) as server,
+        over_rest(StandIn({("tiny", 1): model})) as port,
+        serving(
+            *serve,
+            "--backend",
+            f"rest://127.0.0.1:{port}",
+            errors=folder / "errors",
+            environment=tiny.environment(),
+        ) as server,
         prometheus(folder, scraped(server, gateway)) as watching,
     ):
         wait_for_targets(watching, 2)

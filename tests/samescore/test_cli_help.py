@@ -47,6 +47,7 @@ def test_the_commands_are_those_that_the_readme_names() -> None:
         ("log", "stats"),
         ("log", "tail"),
         ("log", "verify"),
+        ("model-server",),
         ("parity",),
         ("promote",),
         ("replay",),

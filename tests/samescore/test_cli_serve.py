@@ -9,6 +9,8 @@ import pytest
 from tests.fixtures.cli import mistake
 from tests.fixtures.tiny import PACKAGE, Tiny
 
+REMOTE = ("BASE", "--log", "LOG", "--backend", "rest://a")
+
 
 @pytest.fixture
 def taken_port() -> Iterator[int]:
@@ -43,6 +45,13 @@ def taken_port() -> Iterator[int]:
         (("BASE", "--log", "LOG", "--host", "no.such.host.invalid"), "cannot listen on"),
         (("BASE", "--log", "FILE/log", "--port", "0"), "give a writable folder"),
         (("--log", "LOG", "--inference-service", "m", "x.py", "."), "write it as NAME/VERSION"),
+        (("BASE", "--log", "LOG", "--backend", "tcp://a"), "protocol 'tcp' is unknown"),
+        (("BASE", "--log", "LOG", "--backend-weights", "2"), "2 without --backend"),
+        ((*REMOTE, "--backend-weights", "2,x"), "for example 3,1"),
+        ((*REMOTE, "--backend-weights", "2,1"), "2 backend weights for 1"),
+        ((*REMOTE, "--device", "cuda"), "leave --device out"),
+        ((*REMOTE, "--backend-timeout-ms", "0"), "--backend-timeout-ms"),
+        ((*REMOTE[1:], "--inference-service", "m/1", "x.py", "."), "without BASE"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_a_mistake(

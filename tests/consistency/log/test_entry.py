@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,13 @@ def test_the_facts_of_the_servable_come_back() -> None:
         "float64",
     )
     assert (held["execution"], held["threads"]) == ("as_is", 1)
+
+
+def test_of_several_instances_the_one_that_answered_is_the_backend() -> None:
+    for instance in ("grpc://a:8500", "grpc://b:8500"):
+        request = replace(make_request(), instance=instance)
+        assert there_and_back(request).servable["backend"] == instance
+    assert there_and_back(make_request()).servable["backend"] == INFO.backend
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DATA_ERROR, Outcome.BACKEND_ERROR, Outcome.TIMEOUT])

@@ -13,7 +13,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.scored import GateState, ServableInfo
-from monitors.metrics import CATALOGUE, SUITE_VIOLATIONS, Metric, MetricKind
+from monitors.metrics import BACKEND_EJECTIONS, CATALOGUE, SUITE_VIOLATIONS, Metric, MetricKind
+from monitors.online.backend_health import BackendHealth
 from monitors.online.cells import CellStore
 from monitors.online.counters import EventCounters
 from monitors.online.exposition import Collectors, exposition
@@ -42,8 +43,11 @@ def collectors(tmp_path: Path, available: list[ServableInfo]) -> Collectors:
     counters.declare(SUITE_VIOLATIONS, [("m", "x/not_null", "reject")])
     for observer in (requests, rows):
         observer.observe(make_request())
+    backends = BackendHealth(store)
+    backends.declare(["grpc://a:8500"])
+    counters.declare(BACKEND_EJECTIONS, [("grpc://a:8500",)])
     facts = ServerFacts(store, version="0.1.0", servables=lambda: available)
-    return Collectors([requests, rows, counters, facts])
+    return Collectors([requests, rows, counters, backends, facts])
 
 
 def test_the_page_holds_the_catalogue_and_nothing_else(collectors: Collectors) -> None:

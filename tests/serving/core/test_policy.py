@@ -6,11 +6,13 @@ from serving.core.policy import (
     AllVersions,
     LatestVersions,
     Load,
+    NoVersions,
     SpecificVersions,
     Unload,
     VersionPolicy,
-    next_action,
+    availability_preserving,
     parse_version_policy,
+    resource_preserving,
 )
 from serving.core.state import ManagerState, ServableId, VersionStatus
 
@@ -30,6 +32,7 @@ AVAILABLE, UNLOADING, END = ManagerState.AVAILABLE, ManagerState.UNLOADING, Mana
         pytest.param(SpecificVersions(frozenset({1, 7})), [1, 2], {1}, id="specific, one missing"),
         pytest.param(SpecificVersions(frozenset({7})), [1, 2], set(), id="specific, none there"),
         pytest.param(AllVersions(), [2, 1], {1, 2}, id="all is all"),
+        pytest.param(NoVersions(), [2, 1], set(), id="none is none"),
     ],
 )
 def test_a_policy_aspires_to(policy: VersionPolicy, found: list[int], aspired: set[int]) -> None:
@@ -184,8 +187,79 @@ def test_the_availability_preserving_policy(
     statuses = [
         VersionStatus(ServableId("m", number), state) for number, (state, _) in versions.items()
     ]
-    assert next_action(aspired, statuses) == action
+    assert availability_preserving(aspired, statuses) == action
 
 
 def test_an_aspired_version_without_a_status_is_new() -> None:
-    assert next_action({1, 2}, []) == Load(2)
+    assert availability_preserving({1, 2}, []) == Load(2)
+
+
+# The first seven are tensorflow/serving's core/resource_preserving_policy_test.cc. kUnloadRequested
+# is UNLOADING here.
+RESOURCE_CASES: list[tuple[str, dict[int, tuple[ManagerState, bool]], Action | None]] = [
+    (
+        "unloads the lowest unaspired version",
+        {
+            1: (UNLOADING, NOT),
+            2: (AVAILABLE, ASPIRED),
+            3: (AVAILABLE, NOT),
+            4: (START, ASPIRED),
+            5: (AVAILABLE, NOT),
+        },
+        Unload(3),
+    ),
+    (
+        "loads the highest new version when there is nothing to unload",
+        {
+            1: (AVAILABLE, ASPIRED),
+            2: (LOADING, ASPIRED),
+            3: (START, ASPIRED),
+            4: (END, NOT),
+            5: (START, ASPIRED),
+        },
+        Load(5),
+    ),
+    (
+        "does nothing when nothing can be done",
+        {
+            1: (AVAILABLE, ASPIRED),
+            2: (END, ASPIRED),
+            3: (LOADING, ASPIRED),
+            4: (UNLOADING, NOT),
+            5: (END, NOT),
+        },
+        None,
+    ),
+    ("loads nothing while another is unloading", {1: (UNLOADING, NOT), 2: (START, ASPIRED)}, None),
+    ("loads when the old one failed", {1: (END, NOT), 2: (START, ASPIRED)}, Load(2)),
+    (
+        "waits for an unload beside a failed one",
+        {1: (END, NOT), 2: (UNLOADING, NOT), 3: (START, ASPIRED)},
+        None,
+    ),
+    (
+        "loads when all the old ones are gone",
+        {1: (END, NOT), 2: (END, NOT), 3: (START, ASPIRED)},
+        Load(3),
+    ),
+    ("gives availability up", {1: (AVAILABLE, NOT), 2: (START, ASPIRED)}, Unload(1)),
+    (
+        "waits for a load that nobody wants any more",
+        {1: (LOADING, NOT), 2: (START, ASPIRED)},
+        None,
+    ),
+    ("is not held up by what was never tried", {1: (START, NOT), 2: (START, ASPIRED)}, Load(2)),
+]
+
+
+@pytest.mark.parametrize(
+    ("versions", "action"), [pytest.param(*c[1:], id=c[0]) for c in RESOURCE_CASES]
+)
+def test_the_resource_preserving_policy(
+    versions: dict[int, tuple[ManagerState, bool]], action: Action | None
+) -> None:
+    aspired = {number for number, (_, is_aspired) in versions.items() if is_aspired}
+    statuses = [
+        VersionStatus(ServableId("m", number), state) for number, (state, _) in versions.items()
+    ]
+    assert resource_preserving(aspired, statuses) == action
