@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from consistency.errors import SamescoreError
+from samescore.model_server_loading import LoadingSettings, make_preparer, platforms
+from samescore.model_server_monitoring import Monitoring, MonitoringSettings
 from samescore.model_server_rest import RestServer, RestSettings
 from samescore.stop_signals import StopSignals
 from serving.core.loader import LoaderFactory
@@ -24,11 +26,12 @@ from serving.model_server.reload_policy import ReloadPolicy
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
+    from grpc import GenericRpcHandler
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from serving.faces.tfs_grpc import GrpcFace
     from serving.model_server.config_file import ConfigFile
-    from serving.model_server.saved_model_files import SessionOptions
+    from serving.model_server.prepared import Preparer
     from serving.model_server.server_core import ServerCore
 
 GRACE_SECONDS: Final = 30.0
@@ -55,6 +58,9 @@ class ModelServerSettings:
         as_content: tensors are answered as `tensor_content`.
         check_method: signatures are checked for their method name.
         reload: who may reload over the network.
+        loading: what versions go through before they serve.
+        monitoring: what is counted, and where it is shown.
+        profiler: ProfilerService answers on gRPC's port.
     """
 
     config_file: Path | None = None
@@ -74,6 +80,9 @@ class ModelServerSettings:
     as_content: bool = False
     check_method: bool = False
     reload: ReloadPolicy = field(default_factory=ReloadPolicy)
+    loading: LoadingSettings = field(default_factory=LoadingSettings)
+    monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
+    profiler: bool = False
 
 
 class StartError(SamescoreError):
@@ -147,7 +156,11 @@ class ModelServer:
     def __init__(self, settings: ModelServerSettings) -> None:
         self._settings = settings
         self._config = _first_config(settings)
-        self.core = make_core(settings)
+        self._monitoring = Monitoring(settings.monitoring)
+        self._preparer = make_preparer(
+            settings.loading, self._monitoring.metrics, timed=self._monitoring.is_on
+        )
+        self.core = make_core(settings, self._preparer)
         self._file = _polled_file(settings, self.core)
         self._grpc: GrpcFace | None = None
         self._rest: RestServer | None = None
@@ -169,9 +182,13 @@ class ModelServer:
         from serving.faces.tfs_grpc import GrpcFace
 
         try:
-            self._grpc = GrpcFace(self.core, self._settings.grpc)
+            self._grpc = GrpcFace(
+                self._monitoring.over_grpc(self.core, self.core),
+                self._settings.grpc,
+                _further_services(self._settings),
+            )
             if self._settings.rest is not None:
-                self._rest = RestServer(self.core, self._settings.rest)
+                self._rest = RestServer(self.core, self._settings.rest, self._monitoring)
             self._grpc.start()
         except BaseException:
             self.stop(0)
@@ -194,6 +211,7 @@ class ModelServer:
         if self._rest is not None:
             self._rest.wait(grace_seconds)
         self.core.stop()
+        self._preparer.stop()
 
     def _ready(self) -> Ready:
         listening = self._settings.grpc
@@ -209,14 +227,18 @@ class ModelServer:
 
 
 def make_core(
-    settings: ModelServerSettings, on_status: Callable[[VersionStatus], None] = lambda _: None
+    settings: ModelServerSettings,
+    preparer: Preparer | None = None,
+    on_status: Callable[[VersionStatus], None] = lambda _: None,
 ) -> ServerCore:
     """Return the core with every loader that it has."""
     from serving.model_server.configured import CoreSettings
     from serving.model_server.server_core import ServerCore
 
+    if preparer is None:
+        preparer = make_preparer(settings.loading, Monitoring(settings.monitoring).metrics)
     return ServerCore(
-        _platforms(settings),
+        _platforms(settings, preparer),
         CoreSettings(
             poll_seconds=settings.poll_seconds,
             max_load_retries=settings.max_load_retries,
@@ -228,37 +250,33 @@ def make_core(
             check_method=settings.check_method,
             reload=settings.reload,
         ),
+        metric=preparer.metrics.counter_total,
         on_status=on_status,
     )
 
 
-def _platforms(settings: ModelServerSettings) -> Mapping[str, LoaderFactory[ServedModel]]:
+def _platforms(
+    settings: ModelServerSettings, preparer: Preparer
+) -> Mapping[str, LoaderFactory[ServedModel]]:
     """Return what loads a version, by `model_platform`."""
     from serving.model_server.saved_model_files import SessionOptions
 
-    options = SessionOptions(
+    session = SessionOptions(
         tags=settings.tags,
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
     )
-    return {"tensorflow": lambda _id, path: _SavedModelLoader(path, options)}
+    return platforms(session, settings.loading, preparer)
 
 
-@dataclass(frozen=True, slots=True)
-class _SavedModelLoader:
-    """A `Loader` of the serving core."""
+def _further_services(settings: ModelServerSettings) -> Sequence[GenericRpcHandler]:
+    """Return the services beside upstream's own two."""
+    if not settings.profiler:
+        return ()
+    from serving.faces.tfs_profiler import ProfilerFace
+    from serving.model_server.profiling import Profiler
 
-    path: Path
-    options: SessionOptions
-
-    def load(self) -> ServedModel:
-        """Load the version's folder; raises StatusError."""
-        from serving.model_server.saved_model_files import load_saved_model
-
-        return load_saved_model(self.path, self.options)
-
-    def unload(self, servable: ServedModel) -> None:
-        """Nothing to take back: the session goes with the last reference to it."""
+    return (ProfilerFace(Profiler()),)
 
 
 def _first_config(settings: ModelServerSettings) -> ModelServerConfig:

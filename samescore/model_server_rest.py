@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
+    from samescore.model_server_monitoring import Monitoring
     from serving.faces.tfs_rest.app import RestApp
     from serving.model_server.server_core import ServerCore
 
@@ -43,12 +44,13 @@ class RestServer:
     Args:
         core: answers.
         settings: where to listen.
+        monitoring: counts, and has a page.
 
     Raises:
         StatusError: the address cannot be listened on.
     """
 
-    def __init__(self, core: ServerCore, settings: RestSettings) -> None:
+    def __init__(self, core: ServerCore, settings: RestSettings, monitoring: Monitoring) -> None:
         import uvicorn
 
         from samescore.server import UVICORN, listen, url_of
@@ -60,7 +62,7 @@ class RestServer:
             raise StatusError(Code.INVALID_ARGUMENT, text) from e
         self.url = url_of(sock)
         self._runner = uvicorn.Server(
-            uvicorn.Config(_rest_app(core, settings), lifespan="on", **UVICORN)
+            uvicorn.Config(_rest_app(core, settings, monitoring), lifespan="on", **UVICORN)
         )
         self._thread = threading.Thread(
             target=self._runner.run, kwargs={"sockets": [sock]}, name="rest", daemon=True
@@ -76,7 +78,7 @@ class RestServer:
         self._thread.join(seconds + 1)
 
 
-def _rest_app(core: ServerCore, settings: RestSettings) -> RestApp:
+def _rest_app(core: ServerCore, settings: RestSettings, monitoring: Monitoring) -> RestApp:
     from tensorflow_serving.apis import model_pb2
 
     from serving.faces.tfs_rest.app import RestApp, RestOptions
@@ -94,4 +96,10 @@ def _rest_app(core: ServerCore, settings: RestSettings) -> RestApp:
         cors=settings.cors,
         max_body_bytes=settings.max_body_bytes,
     )
-    return RestApp(core, options, hint_seconds=hint_seconds)
+    return RestApp(
+        monitoring.over_rest(core, core),
+        options,
+        pages=monitoring.pages(),
+        observe=monitoring.observe,
+        hint_seconds=hint_seconds,
+    )

@@ -7,11 +7,17 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, TypedDict, Unpack
+from typing import Final, Unpack
 
 import click
 
 from samescore import __version__
+from samescore.cli.model_server_options import (
+    LoadingFlags,
+    loading_options,
+    loading_settings,
+    monitoring_settings,
+)
 from samescore.cli.options import ANY_PATH, print_json
 from samescore.cli.tfs_flags import (
     NOT_NEGATIVE,
@@ -31,7 +37,7 @@ THREADS: Final = 4 * (os.cpu_count() or 1)
 FAILED_TO_START: Final = 255  # upstream's -1
 
 
-class _Flags(TypedDict):
+class _Flags(LoadingFlags):
     """What can be told, as click gives it."""
 
     port: int
@@ -123,6 +129,7 @@ class _Flags(TypedDict):
               help="Beyond loopback: reloads may name paths below it; repeat for several."
               )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Announce readiness as one JSON object.")
+@loading_options
 @upstream_flags_refused
 def command(version: bool, as_json: bool, **flags: Unpack[_Flags]) -> None:
     """Serve models over TensorFlow Serving's gRPC and REST protocols.
@@ -186,6 +193,9 @@ def _settings(flags: _Flags, *, loopback_only: bool) -> ModelServerSettings:
         reload=ReloadPolicy(
             loopback_only, flags["allow_config_reload"], flags["allowed_base_paths"]
         ),
+        loading=loading_settings(flags),
+        monitoring=monitoring_settings(flags),
+        profiler=loopback_only if flags["enable_profiler"] is None else flags["enable_profiler"],
     )
 
 

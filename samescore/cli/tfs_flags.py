@@ -85,23 +85,10 @@ def _unset(why: str, *harmless: str) -> Refused:
     return Refused(frozenset({"", *harmless}), why)
 
 
-_BATCHING: Final = "this server runs each request by itself; put the rows into one request"
-_TFLITE: Final = "this server loads saved_model.pb; convert the model back, or serve it elsewhere"
 _XLA: Final = "compiled graphs compute other last digits, and this server promises none"
 
 REFUSED: Final[Mapping[str, Refused]] = MappingProxyType(
     {
-        "enable_batching": _off(_BATCHING),
-        "enable_per_model_batching_parameters": _off(_BATCHING),
-        "batching_parameters_file": _unset(_BATCHING),
-        "enable_model_warmup": _off("this server replays no warm-up records"),
-        "num_request_iterations_for_warmup": _unset("this server replays no warm-up records", "0"),
-        "monitoring_config_file": _unset("this server has no metrics page"),
-        "prefer_tflite_model": _off(_TFLITE),
-        "use_tflite_model": _off(_TFLITE),
-        "num_tflite_pools": _unset(_TFLITE),
-        "num_tflite_interpreters_per_pool": _unset(_TFLITE),
-        "enable_profiler": _off("this server has no ProfilerService"),
         "enable_grpc_healthcheck_service": _off(
             "this server has no grpc.health.v1; ask GetModelStatus"
         ),

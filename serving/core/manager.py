@@ -252,7 +252,7 @@ class Manager(Generic[T]):
                 return self._attempt(version)
             except (Exception, SystemExit) as error:
                 _LOG.warning("%s: attempt %d failed: %s", version.status.id, attempt + 1, error)
-                if self._pause(version):
+                if self._options.is_final(error) or self._pause(version):
                     raise
         return self._attempt(version)
 

@@ -32,6 +32,7 @@ class ManagerOptions:
         forgives: a failed version that is no longer aspired, and then is again, is tried again.
             Without that it also takes other files.
         describe: what is kept of an error; None where the manager's own words will do.
+        is_final: whether a load that failed so is not tried again.
     """
 
     transition: TransitionPolicy = availability_preserving
@@ -40,6 +41,7 @@ class ManagerOptions:
     retry_seconds: float = 60.0
     forgives: bool = False
     describe: Callable[[BaseException], Described | None] = lambda _: None
+    is_final: Callable[[BaseException], bool] = lambda _: False
 
 
 DEFAULT_OPTIONS: Final = ManagerOptions()

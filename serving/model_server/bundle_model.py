@@ -135,7 +135,7 @@ class BundleModel:
         raw = self.scorer.score(batch)
         if signature.outputs[fetches[0]].name == _SCORES_TENSOR:
             return [self._postprocess(raw)] * len(fetches)
-        return [_as_tensor(raw[alias]) for alias in fetches]
+        return [as_tensor(raw[alias]) for alias in fetches]
 
     def _batch(self, signature: SignatureDef, arrays: Mapping[str, Tensor]) -> FeatureBatch:
         for alias, array in arrays.items():
@@ -156,6 +156,23 @@ class BundleModel:
         return feature_batch(self._schema, columns, {})
 
 
+def feeds_of(features: FeatureBatch) -> dict[str, Tensor]:
+    """Return feature rows as the inputs of `serving_default` and `raw_outputs`."""
+    pairs = zip(features.columns().items(), features.schema.types, strict=True)
+    return {
+        name: _filled_up(column) if kind is FeatureType.TOKENS else as_tensor(column)
+        for (name, column), kind in pairs
+    }
+
+
+def _filled_up(lists: Column) -> Tensor:
+    held = lists.tolist()
+    filled = np.full((len(held), max(map(len, held), default=0)), b"", object)
+    for i, tokens in enumerate(held):
+        filled[i, : len(tokens)] = [token.encode() for token in tokens]
+    return filled
+
+
 def _tail(column: Column, kind: FeatureType) -> tuple[int, ...]:
     return (-1,) if kind is FeatureType.TOKENS else column.shape[1:]
 
@@ -170,7 +187,7 @@ def _signatures(
     raw = SignatureDef()
     raw.CopyFrom(by_name)
     for name, values in outputs.items():
-        values = _as_tensor(values)
+        values = as_tensor(values)
         _describe(raw.outputs[name], name, dtype_of(values), (-1, *values.shape[1:]))
     described = by_name.outputs[SCORES]
     _describe(described, "", DataType.DOUBLE, (-1, *scores.shape[1:]))
@@ -273,8 +290,8 @@ def _cast(feature: _Feature, values: Tensor) -> Column:
     return cast
 
 
-def _as_tensor(values: Column) -> Tensor:
-    """Return an output as the wire knows it: texts are objects of bytes."""
+def as_tensor(values: Column) -> Tensor:
+    """Return an array as the wire knows it: texts are objects of bytes."""
     if values.dtype.kind not in "OUS":
         return values
     held = np.empty(values.shape, object)

@@ -41,7 +41,7 @@ from serving.model_server.model_config import (
     model_list,
 )
 from serving.model_server.reload_policy import ReloadPolicy
-from serving.model_server.status import invalid, not_found
+from serving.model_server.status import FinalError, invalid, not_found
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -132,6 +132,7 @@ class ConfiguredModels:
                 retry_seconds=self._settings.load_retry_seconds,
                 forgives=True,
                 describe=describe,
+                is_final=lambda error: isinstance(error, FinalError),
             ),
             load_threads=self._settings.initial_load_threads,
         )

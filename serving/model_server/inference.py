@@ -186,10 +186,10 @@ def _examples_signature(model: ServedModel, key: str) -> SignatureDef:
 
 def _feeds(signature: SignatureDef, request: predict_pb2.PredictRequest) -> dict[str, Tensor]:
     _check_inputs_count(signature, request)
-    feeds = {}
+    feeds, used = {}, 0
     for alias, info in signature.inputs.items():
         if alias in request.inputs:
-            proto = request.inputs[alias]
+            proto, used = request.inputs[alias], used + 1
         elif alias in signature.defaults:
             proto = signature.defaults[alias]
         else:
@@ -203,14 +203,16 @@ def _feeds(signature: SignatureDef, request: predict_pb2.PredictRequest) -> dict
             feeds[alias] = tensors.decode(proto)
         except tensors.MalformedTensorError as error:
             raise invalid(f"tensor parsing error: {alias}") from error
-    _check_inputs_used(signature, request)
+    if used != len(request.inputs):
+        raise _unused_inputs(signature, request)
     return feeds
 
 
 def _check_inputs_count(signature: SignatureDef, request: predict_pb2.PredictRequest) -> None:
-    sent, taken = set(request.inputs), set(signature.inputs)
-    if len(sent) == len(taken) or (len(sent) < len(taken) and signature.defaults):
+    missing = len(signature.inputs) - len(request.inputs)
+    if not missing or (missing > 0 and signature.defaults):
         return
+    sent, taken = set(request.inputs), set(signature.inputs)
     raise invalid(
         f"input size does not match signature: {len(sent)}!={len(taken)}"
         f" len({{{_joined(sent)}}}) != len({{{_joined(taken)}}})."
@@ -219,13 +221,12 @@ def _check_inputs_count(signature: SignatureDef, request: predict_pb2.PredictReq
     )
 
 
-def _check_inputs_used(signature: SignatureDef, request: predict_pb2.PredictRequest) -> None:
+def _unused_inputs(signature: SignatureDef, request: predict_pb2.PredictRequest) -> StatusError:
     used = [alias for alias in request.inputs if alias in signature.inputs]
-    if len(used) != len(request.inputs):
-        raise invalid(
-            f"Inputs contains invalid name. Used request inputs: {_joined(used)},"
-            f" request input: {_joined(request.inputs)}"
-        )
+    return invalid(
+        f"Inputs contains invalid name. Used request inputs: {_joined(used)},"
+        f" request input: {_joined(request.inputs)}"
+    )
 
 
 def _fetches(signature: SignatureDef, request: predict_pb2.PredictRequest) -> tuple[str, ...]:

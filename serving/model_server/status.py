@@ -41,6 +41,10 @@ class StatusError(Exception):
         self.message = message
 
 
+class FinalError(StatusError):
+    """A load failed as it would again: it is not tried a second time."""
+
+
 def invalid(message: str) -> StatusError:
     """Return an INVALID_ARGUMENT error."""
     return StatusError(Code.INVALID_ARGUMENT, message)

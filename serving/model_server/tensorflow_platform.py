@@ -23,12 +23,14 @@ class TensorFlowOptions:
     Attributes:
         session: of SavedModels.
         prefer_tflite: take `model.tflite` where a folder has one (the flag prefer_tflite_model).
+        only_tflite: a folder without one fails (the older flag use_tflite_model).
         tflite_interpreters: of each such model, so many requests at a time (num_tflite_pools);
             0 for one a processor.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
     prefer_tflite: bool = False
+    only_tflite: bool = False
     tflite_interpreters: int = 0
 
 
@@ -38,7 +40,8 @@ def load_tensorflow(folder: Path, options: TensorFlowOptions) -> ServedModel:
     Raises:
         StatusError: as `load_saved_model` and `load_tflite`.
     """
-    if options.prefer_tflite and (folder / tflite.FILE).exists():
+    preferred = options.prefer_tflite and (folder / tflite.FILE).exists()
+    if options.only_tflite or preferred:
         return tflite.load_tflite(folder, options.tflite_interpreters or cores())
     return load_saved_model(folder, options.session)
 

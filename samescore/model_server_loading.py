@@ -1,0 +1,75 @@
+"""What the model server loads its versions with, and what they go through before they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from serving.core.loader import LoaderFactory
+from serving.model_server.api import ServedModel
+from serving.model_server.batching_parameters import BatchingParameters
+
+if TYPE_CHECKING:
+    from serving.model_server.prepared import Preparer
+    from serving.model_server.saved_model_files import SessionOptions
+    from serving.model_server.serving_metrics import ServingMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingSettings:
+    """How versions are loaded and run; the defaults are upstream's.
+
+    Attributes:
+        prefer_tflite: take a version's TensorFlow Lite model where it has one.
+        only_tflite: and refuse a version without.
+        tflite_interpreters: of each such model; 0: one a processor.
+        batching: of all models; None: requests run alone.
+        per_model_batching: models have parameters of their own.
+        warmup_iterations: how often each recorded request is run before a version serves; 0: never.
+    """
+
+    prefer_tflite: bool = False
+    only_tflite: bool = False
+    tflite_interpreters: int = 0
+    batching: BatchingParameters | None = None
+    per_model_batching: bool = False
+    warmup_iterations: int = 1
+
+
+def make_preparer(
+    settings: LoadingSettings, metrics: ServingMetrics, *, timed: bool = False
+) -> Preparer:
+    """Return what versions go through.
+
+    Args:
+        settings: everything there is to choose.
+        metrics: is added to.
+        timed: runs are timed, for the monitoring page.
+    """
+    from serving.model_server.prepared import Preparation, Preparer
+
+    return Preparer(
+        Preparation(
+            batching=settings.batching,
+            per_model_batching=settings.per_model_batching,
+            warmup_iterations=settings.warmup_iterations,
+            timed=timed,
+        ),
+        metrics,
+    )
+
+
+def platforms(
+    session: SessionOptions, settings: LoadingSettings, preparer: Preparer
+) -> Mapping[str, LoaderFactory[ServedModel]]:
+    """Return what loads a version, by `model_platform`."""
+    from serving.model_server.tensorflow_platform import TensorFlowOptions, tensorflow_platform
+
+    options = TensorFlowOptions(
+        session=session,
+        prefer_tflite=settings.prefer_tflite,
+        only_tflite=settings.only_tflite,
+        tflite_interpreters=settings.tflite_interpreters,
+    )
+    return {"tensorflow": preparer.platform(tensorflow_platform(options))}
