@@ -103,7 +103,7 @@ def test_all_rows_agree(
     folder, answered = log
     assert answered >= 6 * ROWS_A_MODEL > 100_000
     options = ("--batch-size", batch, "--threads", threads)
-    report = replay(folder, flights_models, *options, "--jobs", 2)
+    report = replay(folder, flights_models, *options, "--jobs", 3 - threads)
     whole(report, answered)
     if (batch, threads) in SPARK:
         spark = replay(
