@@ -22,7 +22,7 @@ from samescore.replays.targets import replay_log
 from tests.fixtures.cli import mistake, samescore
 from tests.fixtures.tiny import PACKAGE, Tiny
 from tests.samescore.conftest import Log
-from tests.samescore.test_replay_run import targets
+from tests.samescore.replays.test_run import targets
 
 NAN, INF = float("nan"), float("inf")
 
