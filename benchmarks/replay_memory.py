@@ -23,7 +23,7 @@ from serving.dataplane import DataPlane
 from serving.servable import Servable
 
 MODEL: Final = "xgboost"
-_SCORED: Final = 5_000
+_SCORED: Final = 1_000
 """Requests that are really scored; they are written again and again, each time with a new id."""
 
 

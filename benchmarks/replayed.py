@@ -25,7 +25,7 @@ from consistency.records import Record
 from consistency.replay import ReplayTarget, replay
 from consistency.scored import Outputs
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
-from samescore.replaying import BundleTargets
+from samescore.replays.targets import BundleTargets
 
 
 @dataclass(slots=True)

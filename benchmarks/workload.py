@@ -60,7 +60,7 @@ QUICK: Final = Effort(
     many=1_000,
     logged=10_000,
     replays=3,
-    replayed=(5_000, 20_000),
+    replayed=(2_000, 10_000),
     columns=100_000,
     imports=3,
 )

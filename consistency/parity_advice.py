@@ -143,10 +143,12 @@ def _nothing_helps(table: ParityTable) -> str:
     decimals = agreed_by_all(table.measured(table.serving))
     tried = ", ".join(map(str, table.executions))
     promise = f" (all of its cells agree to {decimals})" if decimals else ""
+    another = any(e.mode is ExecutionMode.PADDED for e in table.executions)
+    padded = "padded:N with another N" if another else "padded:N"
     return (
-        f"none of the executions tried ({tried}) agrees: try padded:N with another N, promote the"
-        " model to float64, or bundle it anew with fewer gate_decimals, so that everyone can see"
-        f" what is promised{promise}"
+        f"none of the executions tried ({tried}) agrees: try {padded}, export the model in float64,"
+        " or bundle it anew with fewer gate_decimals, so that everyone can see what is promised"
+        f"{promise}"
     )
 
 

@@ -139,8 +139,8 @@ def _floats(spec: Field, values: list[Any], kinds: set[type]) -> Column:
         for row, value in enumerate(values):
             if type(value) is int and abs(value) > MAX_EXACT_INT_IN_FLOAT64:
                 raise DataError(
-                    f"is {_shown(value)}, an integer that float64 cannot hold exactly; send a number "
-                    f"within ±2**53 or declare the field int64 or string",
+                    f"is {_shown(value)}, an integer that float64 cannot hold exactly; send a "
+                    f"number within ±2**53 or declare the field int64 or string",
                     row=row,
                     field=spec.name,
                 )

@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from samescore.assertions import ScoresDifferError, assert_same_scores
+    from samescore.assertions.scores import ScoresDifferError, assert_same_scores
     from samescore.bundling import BundleRequest, build_bundle
     from samescore.record_strategies import hostile_records, valid_records
-    from samescore.replaying import replay_log
+    from samescore.replays.targets import replay_log
     from samescore.server import ServerSettings, serve
     from samescore.sklearn_pipeline import SklearnPipeline
-    from samescore.storage_forms import all_forms
+    from samescore.storage.forms import all_forms
     from samescore.suites import build_suite
     from serving.loaders.keras_promotion import promote_to_float64
     from serving.loaders.trust import ModelTrust
@@ -41,16 +41,16 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES: Final = {
-    "all_forms": "samescore.storage_forms",
-    "assert_same_scores": "samescore.assertions",
+    "all_forms": "samescore.storage.forms",
+    "assert_same_scores": "samescore.assertions.scores",
     "BundleRequest": "samescore.bundling",
     "ModelTrust": "serving.loaders.trust",
     "build_bundle": "samescore.bundling",
     "build_suite": "samescore.suites",
     "hostile_records": "samescore.record_strategies",
     "promote_to_float64": "serving.loaders.keras_promotion",
-    "replay_log": "samescore.replaying",
-    "ScoresDifferError": "samescore.assertions",
+    "replay_log": "samescore.replays.targets",
+    "ScoresDifferError": "samescore.assertions.scores",
     "SklearnPipeline": "samescore.sklearn_pipeline",
     "ServerSettings": "samescore.server",
     "serve": "samescore.server",

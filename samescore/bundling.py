@@ -26,7 +26,7 @@ from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
 from consistency.state import FittedState
 from monitors.reference import ReferenceSet
-from samescore.promoting import promote_for_bundle
+from samescore.promotion.promote import promote_for_bundle
 from serving.loaders import format_named, load_scorer
 from serving.loaders.trust import NO_TRUST, ModelTrust
 

@@ -21,7 +21,7 @@ from consistency.scored import ServableInfo
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from monitors.online.window import WindowSettings
 from samescore.monitoring import Monitoring, WatchedLoader, WorkerPlace
-from samescore.replaying import OpaqueSpec
+from samescore.replays.targets import OpaqueSpec
 from samescore.request_log import RedactionCheck, ServerLog
 from samescore.suites import counted
 from serving.app import App

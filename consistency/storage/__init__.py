@@ -6,7 +6,7 @@
     print(report.table())
 
 Which forms keep every bit, which keep ten decimals of the score, and which move features while the
-score hides it. Forms that need pandas or TensorFlow stand in `samescore.storage_forms`.
+score hides it. Forms that need pandas or TensorFlow stand in `samescore.storage.forms`.
 """
 
 from typing import Final

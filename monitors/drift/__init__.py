@@ -2,8 +2,8 @@
 
 `windows.py` cuts time, `counting.py` counts a log in the buckets of a frozen reference,
 `judgement.py` decides; these three are pure. `record.py` is a judged window, `store.py` keeps one
-file for each, `exposition.py` turns the last one into Prometheus metrics. `samescore.drifting` puts
-them together.
+file for each, `exposition.py` turns the last one into Prometheus metrics. `samescore.drifts.job`
+puts them together.
 """
 
 from monitors.drift.counting import WindowCounter, WindowCounts

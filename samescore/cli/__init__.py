@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 from typing import Any, Final
 
 import click
@@ -82,6 +83,9 @@ def main(verbose: bool) -> None:
 
     Every option can also be set by an environment variable, for example SAMESCORE_SERVE_PORT.
     """
+    # OpenMP threads that spin while they wait take the core from those that compute: with two
+    # threads on two busy cores one row of boosted trees took 18 ms of CPU time instead of 0.4.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

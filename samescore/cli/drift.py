@@ -20,9 +20,9 @@ from monitors.drift.store import WindowStore, find_jobs
 from monitors.drift.windows import TimeBasis, WindowLength
 from monitors.errors import MonitorError
 from samescore.cli.options import ANY_PATH, FOLDER, EnumValue, json_option, print_json
-from samescore.drift_run import EXIT_CODES, DriftJob, DriftRun, Outcome, window_summary
-from samescore.drift_text import conclusion, show_run, warnings_of, windows_table
-from samescore.drifting import run_drift, write_summary
+from samescore.drifts.job import run_drift, write_summary
+from samescore.drifts.run import EXIT_CODES, DriftJob, DriftRun, Outcome, window_summary
+from samescore.drifts.text import conclusion, show_run, warnings_of, windows_table
 from samescore.progress import progress
 
 
@@ -106,7 +106,7 @@ def run(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
         found = run_drift(_job(log, options), time.time(), step)
     write_summary(found)
     if options["with_html"]:
-        from samescore.drift_report import write_report
+        from samescore.drifts.report import write_report
 
         write_report(found)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 import orjson
 
-from samescore.replaying import OpaqueSpec
+from samescore.replays.targets import OpaqueSpec
 from serving.loaders.devices import CPU, Device
 from serving.loaders.trust import ModelTrust
 

@@ -16,7 +16,7 @@ from samescore.cli.options import (
     print_json,
     trust_options,
 )
-from samescore.promoting import PromotionRequest, promote
+from samescore.promotion.promote import PromotionRequest, promote
 
 _FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -32,11 +32,11 @@ from samescore.cli.options import (
 )
 from samescore.cli.replay_options import engine_options, output_options
 from samescore.progress import byte_progress
-from samescore.replay_outputs import ReplayOutputs
-from samescore.replay_run import run_replay
-from samescore.replay_text import notes_of, show
-from samescore.replay_units import Engine, ReplayJob
-from samescore.replaying import BundleTargets
+from samescore.replays.outputs import ReplayOutputs
+from samescore.replays.run import run_replay
+from samescore.replays.targets import BundleTargets
+from samescore.replays.text import notes_of, show
+from samescore.replays.units import Engine, ReplayJob
 
 
 class _BatchSize(click.ParamType[BatchPlan]):

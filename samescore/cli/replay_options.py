@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from samescore.cli.options import ANY_PATH, EnumValue
-from samescore.replay_outputs import ReplayOutputs
-from samescore.replay_parallel import Processes
-from samescore.replay_units import Engine, InProcess
+from samescore.replays.outputs import ReplayOutputs
+from samescore.replays.parallel import Processes
+from samescore.replays.units import Engine, InProcess
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
 
@@ -76,7 +76,7 @@ def _engine(name: EngineName, jobs: int | None, spark_master: str | None) -> Eng
     if name is EngineName.SPARK:
         if jobs is not None:
             raise click.UsageError("--jobs is for --engine local; say --spark-master 'local[N]'")
-        from samescore.spark_replay import Spark, check_spark
+        from samescore.replays.spark import Spark, check_spark
 
         check_spark()
         return Spark(spark_master or "local[*]")

@@ -26,7 +26,7 @@ from samescore.cli.options import (
     trust_options,
 )
 from samescore.progress import progress
-from samescore.storage_forms import all_forms
+from samescore.storage.forms import all_forms
 from serving.servable import LoadSettings
 
 

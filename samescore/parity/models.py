@@ -11,7 +11,7 @@ from typing import Final
 from consistency.bundle import Bundle
 from consistency.execution import Execution, ExecutionMode
 from samescore.parity.process import clean_environment, last_words
-from samescore.promoting import PROMOTABLE
+from samescore.promotion.promote import PROMOTABLE
 from serving.loaders.trust import ModelTrust
 
 _NOT_PROMOTED: Final = {

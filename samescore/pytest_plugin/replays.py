@@ -24,7 +24,7 @@ from samescore.pytest_plugin.record_files import logged_record
 from samescore.pytest_plugin.settings import LogSettings, Settings
 from samescore.pytest_plugin.subjects import Installed, InstalledTargets, bind_installed
 from samescore.pytest_plugin.suspects import code_of, maker_of, shown, source_of
-from samescore.replaying import replay_log
+from samescore.replays.targets import replay_log
 
 _SIDES: Final = ("online", "offline")
 

@@ -18,7 +18,7 @@ from consistency.storage import (
 from samescore.pytest_plugin.findings import Evidence, Finding, Verdict, digits, distance
 from samescore.pytest_plugin.settings import BundleSettings, Settings
 from samescore.pytest_plugin.subjects import load_model, of_bundle, opened
-from samescore.storage_forms import all_forms
+from samescore.storage.forms import all_forms
 
 _SIDES: Final = ("stored", "read back")
 

@@ -23,7 +23,7 @@ from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from consistency.state import FittedState
 from samescore.pytest_plugin.findings import shown_path
 from samescore.pytest_plugin.settings import BundleSettings, PipelineSettings
-from samescore.replaying import BundleTargets
+from samescore.replays.targets import BundleTargets
 from serving.loaders import load_scorer
 from serving.loaders.trust import ModelTrust
 

@@ -75,9 +75,7 @@ FORMATS: Final[Mapping[str, ModelFormat]] = MappingProxyType(
         "torch": ModelFormat(
             "serving.loaders.torch_export", "torch", "torch", "model.pt2", takes_trust=True
         ),
-        "frozen_graph": ModelFormat(
-            "serving.loaders.frozen_graph", "tensorflow", "tf", "model.pb"
-        ),
+        "frozen_graph": ModelFormat("serving.loaders.frozen_graph", "tensorflow", "tf", "model.pb"),
         "pmml": ModelFormat("serving.loaders.pmml", "pypmml", "pmml", "model.pmml"),
     }
 )

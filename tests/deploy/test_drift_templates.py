@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import shlex
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
-import yaml
 
 from samescore.cli import main
+from tests.fixtures.job_templates import PREFIX, JobTemplates
 
-TEMPLATES = Path(__file__).parents[2] / "deploy" / "drift"
-PREFIX = "/var/lib/"
-
-
-def cron_words() -> list[str]:
-    (line,) = (
-        line
-        for line in (TEMPLATES / "samescore-drift.cron").read_text().splitlines()
-        if line and not line.startswith(("#", "CRON_TZ="))
-    )
-    assert "%" not in line, "cron ends a command at a percent sign"
-    return shlex.split(line)
-
-
-def service_words() -> list[str]:
-    text = (TEMPLATES / "samescore-drift.service").read_text()
-    (command,) = re.findall(r"^ExecStart=(.+)$", text, re.MULTILINE)
-    return shlex.split(command)
-
-
-def cronjob() -> dict[str, Any]:
-    value = yaml.safe_load((TEMPLATES / "cronjob.yaml").read_text())
-    assert isinstance(value, dict)
-    return value
-
-
-def container() -> dict[str, Any]:
-    pod = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (found,) = pod["containers"]
-    assert isinstance(found, dict)
-    return found
-
-
-COMMANDS = {
-    "cron": lambda: cron_words()[6:],
-    "systemd": service_words,
-    "kubernetes": lambda: container()["command"],
-}
+TEMPLATES = JobTemplates("drift")
 
 
 def parsed(words: list[str], root: Path) -> dict[str, Any]:
@@ -71,7 +30,7 @@ def parsed(words: list[str], root: Path) -> dict[str, Any]:
     return command.make_context("run", below[2:]).params
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize("words", TEMPLATES.commands().values(), ids=TEMPLATES.commands())
 def test_the_real_command_takes_the_line(words: Any, tmp_path: Path) -> None:
     options = parsed(words(), tmp_path)
     root = tmp_path / "samescore"
@@ -84,43 +43,29 @@ def test_the_real_command_takes_the_line(words: Any, tmp_path: Path) -> None:
 
 
 def test_cron_runs_it_as_a_user_every_night() -> None:
-    words = cron_words()
+    words = TEMPLATES.cron_words()
     assert words[:6] == ["15", "0", "*", "*", "*", "samescore"]
-    assert "CRON_TZ=UTC" in (TEMPLATES / "samescore-drift.cron").read_text().splitlines()
-    assert cron_words()[6:] == service_words(), "cron and systemd run the same command"
+    assert "CRON_TZ=UTC" in (TEMPLATES.folder / "samescore-drift.cron").read_text().splitlines()
+    assert words[6:] == TEMPLATES.service_words(), "cron and systemd run the same command"
 
 
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.fail("systemd-analyze is not installed; apt-get install -y systemd")
-    for name in ("samescore-drift.service", "samescore-drift.timer"):
-        text = (TEMPLATES / name).read_text()
-        # the path of an installation, which is not on this machine
-        text = text.replace("/opt/samescore/bin/samescore", str(Path(sys.executable)))
-        (tmp_path / name).write_text(text)
-    done = subprocess.run(
-        [program, "verify", "--man=no", tmp_path / "samescore-drift.timer",
-         tmp_path / "samescore-drift.service"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "samescore-drift" not in done.stderr, done.stderr
+    TEMPLATES.verify_units(tmp_path)
     times = subprocess.run(
-        [program, "calendar", "*-*-* 00:15:00 UTC"], capture_output=True, text=True, check=True
-    )
+        ["systemd-analyze", "calendar", "*-*-* 00:15:00 UTC"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert "Normalized form: *-*-* 00:15:00 UTC" in times.stdout
 
 
 def test_systemd_sees_drift_as_a_verdict_and_not_as_a_failure() -> None:
-    text = (TEMPLATES / "samescore-drift.service").read_text()
+    text = (TEMPLATES.folder / "samescore-drift.service").read_text()
     assert "\nSuccessExitStatus=1\n" in text
     assert "\nType=oneshot\n" in text
 
 
 def test_the_cronjob_has_the_fields_of_its_schema() -> None:
-    job = cronjob()
-    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
+    job = TEMPLATES.cronjob()
     assert set(job) == {"apiVersion", "kind", "metadata", "spec"}
     assert set(job["spec"]) <= {
         "schedule", "timeZone", "concurrencyPolicy", "startingDeadlineSeconds", "suspend",
@@ -128,7 +73,6 @@ def test_the_cronjob_has_the_fields_of_its_schema() -> None:
     }  # fmt: skip
     assert job["spec"]["concurrencyPolicy"] in {"Allow", "Forbid", "Replace"}
     assert job["spec"]["schedule"] == "15 0 * * *"
-    assert job["spec"]["timeZone"] == "Etc/UTC"
     inner = job["spec"]["jobTemplate"]["spec"]
     assert set(inner) == {"backoffLimit", "activeDeadlineSeconds", "podFailurePolicy", "template"}
     labels = inner["template"]["metadata"]["labels"]
@@ -136,24 +80,17 @@ def test_the_cronjob_has_the_fields_of_its_schema() -> None:
 
 
 def test_a_verdict_is_not_tried_again() -> None:
-    inner = cronjob()["spec"]["jobTemplate"]["spec"]
+    inner = TEMPLATES.job()
     pod = inner["template"]["spec"]
     assert pod["restartPolicy"] == "Never", "podFailurePolicy takes no other"
     fail, ignore = inner["podFailurePolicy"]["rules"]
     assert fail["action"] == "FailJob"
     assert fail["onExitCodes"] == {
-        "containerName": container()["name"], "operator": "In", "values": [1, 2],
+        "containerName": TEMPLATES.container()["name"], "operator": "In", "values": [1, 2],
     }  # fmt: skip
     assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
 
 
 def test_every_folder_of_the_command_is_mounted() -> None:
-    pod = cronjob()["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    mounts = {m["mountPath"]: m for m in container()["volumeMounts"]}
-    assert {m["name"] for m in mounts.values()} == {v["name"] for v in pod["volumes"]}
-    for word in container()["command"]:
-        if word.startswith("/"):
-            assert any(Path(word).is_relative_to(path) for path in mounts), word
-    writable = {path for path, mount in mounts.items() if not mount.get("readOnly")}
-    assert writable == {"/var/lib/samescore/drift", "/tmp"}
-    assert container()["securityContext"]["readOnlyRootFilesystem"] is True
+    TEMPLATES.verify_mounts()
+    assert TEMPLATES.container()["securityContext"]["readOnlyRootFilesystem"] is True

@@ -30,7 +30,7 @@ from consistency.replay import BatchPlan, ReplayReport, ReplaySettings, replay
 from consistency.snapshots import SnapshotStore
 from consistency.storage import LIGHT_FORMS, StorageVerdict, check_storage, forms_named
 from samescore import ModelTrust, replay_log
-from samescore.replaying import BundleTargets
+from samescore.replays.targets import BundleTargets
 from serving.core.state import ServableId
 from serving.servable import BundleLoader, LoadSettings, Servable
 from tests.fixtures.cli import samescore

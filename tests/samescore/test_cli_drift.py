@@ -15,8 +15,8 @@ import pytest
 from consistency.log import LogSettings, RequestLogWriter
 from consistency.snapshots import SnapshotStore
 from monitors.drift.windows import WindowLength
-from samescore.drift_run import DriftJob
-from samescore.drifting import run_drift
+from samescore.drifts.job import run_drift
+from samescore.drifts.run import DriftJob
 from serving.core.state import ServableId
 from serving.servable import BundleLoader, LoadSettings
 from tests.fixtures.cli import Ran, mistake, samescore

@@ -28,6 +28,8 @@ ROOT = Path(__file__).parents[3]
 LINE = encode_line(make_request("r-000"))
 ROOM = len(LINE) + 64
 """Memory that one line takes."""
+AMPLE = 64 << 20
+"""Nothing is dropped, however late the writing thread gets its turn."""
 
 
 def ids(folder: Path) -> list[str]:
@@ -87,7 +89,7 @@ def spooled(
 def test_lines_reach_the_file_in_order_and_are_flushed_when_it_closes(
     folder: Path, writer: RequestLogWriter
 ) -> None:
-    held = spooled(writer)
+    held = spooled(writer, AMPLE)
     for i in range(2000):
         held.add(encode_line(make_request(f"r-{i}")))
     held.close()
@@ -207,7 +209,7 @@ def test_a_full_disk_takes_the_rest_when_there_is_space_again(folder: Path) -> N
 
 
 def test_many_threads_lose_and_double_nothing(folder: Path, writer: RequestLogWriter) -> None:
-    held = spooled(writer)
+    held = spooled(writer, AMPLE)
 
     def add(thread: int) -> None:
         for i in range(300):

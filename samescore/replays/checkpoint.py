@@ -27,7 +27,7 @@ from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from consistency.replay.core import CHUNK_ROWS
 from consistency.replay.units import LogUnit, unit_digest
-from samescore.replay_units import ReplayJob, UnitResult, Used
+from samescore.replays.units import ReplayJob, UnitResult, Used
 
 FORMAT: Final = 1
 _NAME: Final = re.compile(r"[0-9A-Za-z.\-]+\.[0-9]+-[0-9]+\.(json|rows)")

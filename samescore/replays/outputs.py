@@ -68,7 +68,7 @@ class ReplayOutputs:
             options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
             _write(self.folder / REPORT_FILE, orjson.dumps(report.to_json(), option=options))
             if self.html:
-                from samescore.replay_report import render_report
+                from samescore.replays.report import render_report
 
                 _write(self.folder / HTML_FILE, render_report(report).encode())
         self._export(report, now_s)

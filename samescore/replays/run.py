@@ -23,10 +23,10 @@ from consistency.replay.merge import ReportSum, first_damage
 from consistency.replay.partial import unpack_report
 from consistency.replay.report import MOST_DAMAGE_LISTED
 from consistency.replay.units import LogUnit, cut_log, cut_tails
-from samescore.replay_checkpoint import Checkpoint
-from samescore.replay_parallel import Processes
-from samescore.replay_rows import ROWS_FILE, RowsFile
-from samescore.replay_units import Engine, InProcess, OnBytes, ReplayJob, UnitResult
+from samescore.replays.checkpoint import Checkpoint
+from samescore.replays.parallel import Processes
+from samescore.replays.rows import ROWS_FILE, RowsFile
+from samescore.replays.units import Engine, InProcess, OnBytes, ReplayJob, UnitResult
 
 
 @dataclass(frozen=True, slots=True)

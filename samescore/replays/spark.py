@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from consistency.errors import ConfigError, ReplayError
 from consistency.snapshots import SnapshotStore
-from samescore.replay_units import NumberedUnit, OnBytes, ReplayJob, UnitResult, UnitRunner
+from samescore.replays.units import NumberedUnit, OnBytes, ReplayJob, UnitResult, UnitRunner
 
 if TYPE_CHECKING:
     from pyspark import SparkContext

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from consistency.errors import ReplayError
-from samescore.replay_units import NumberedUnit, OnBytes, ReplayJob, UnitResult, UnitRunner
+from samescore.replays.units import NumberedUnit, OnBytes, ReplayJob, UnitResult, UnitRunner
 
 _AHEAD: Final = 2
 """Units a process that are under way or wait: enough that no process does, little to hold."""

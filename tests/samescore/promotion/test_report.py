@@ -11,8 +11,8 @@ from consistency.errors import ConfigError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
-from samescore.promotion_report import PromotionReport, verify
-from samescore.promotion_samples import generate_rows, matrix_rows, read_rows
+from samescore.promotion.report import PromotionReport, verify
+from samescore.promotion.samples import generate_rows, matrix_rows, read_rows
 from serving.loaders.named_inputs import Input, input_arrays
 
 ROWS = matrix_rows(np.random.default_rng(1).normal(size=(130, 3)))

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from consistency.compare import EXACT_DECIMALS, Compared, Comparison, Difference, Tolerance, compare
 from consistency.errors import ConfigError
 from consistency.laws.invariance import first_difference
-from samescore.score_hints import likely_cause
-from samescore.score_inputs import Named, named_scores
+from samescore.assertions.hints import likely_cause
+from samescore.assertions.inputs import Named, named_scores
 
 SourceType = Literal["float32", "float64"]
 
@@ -87,7 +87,7 @@ def assert_same_scores(
     >>> assert_same_scores([0.1, 0.7], [0.1, 0.7 + 6e-11])
     Traceback (most recent call last):
         ...
-    samescore.assertions.ScoresDifferError: scores differ: 1 of 2 rows agree to 10 decimals
+    samescore.assertions.scores.ScoresDifferError: scores differ: 1 of 2 rows agree to 10 decimals
       first: row 1: online 0.7, offline 0.70000000006
       ...
     """

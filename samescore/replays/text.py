@@ -10,7 +10,7 @@ from rich.table import Table
 
 from consistency.replay import ReplayReport
 from consistency.replay.report import ModelReport
-from samescore.replay_run import ReplayRun
+from samescore.replays.run import ReplayRun
 
 MOST_DAMAGE_SHOWN: Final = 20
 

@@ -18,7 +18,7 @@ from monitors.drift.record import Subject, WindowRecord
 from monitors.drift.store import WindowStore, write_if_changed
 from monitors.drift.windows import TimeBasis, Window
 from monitors.reference import ReferenceSet
-from samescore.drift_run import DriftJob, DriftRun, Skipped
+from samescore.drifts.run import DriftJob, DriftRun, Skipped
 
 __all__ = ["DriftJob", "DriftRun", "run_drift", "write_summary"]
 

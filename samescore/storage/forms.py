@@ -15,7 +15,7 @@ from consistency.schema import FeatureSchema, FeatureType
 from consistency.storage import LIGHT_FORMS, StorageForm, StorageTable
 from consistency.storage.form import NUMBERS, SCALARS
 from consistency.storage.table import Cells
-from samescore.storage_protobuf import PROTOBUF_FORMS
+from samescore.storage.protobuf import PROTOBUF_FORMS
 
 if TYPE_CHECKING:
     import pandas as pd

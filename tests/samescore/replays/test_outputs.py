@@ -15,14 +15,14 @@ from consistency.log.columns import Origin
 from consistency.replay import ReplaySettings
 from consistency.replay.core import new_sum
 from consistency.replay.rows import RowResults
-from samescore.replay_outputs import ReplayOutputs
-from samescore.replay_report import render_report
-from samescore.replay_rows import SCHEMA, RowBuffer, RowsFile
-from samescore.replaying import replay_log
+from samescore.replays.outputs import ReplayOutputs
+from samescore.replays.report import render_report
+from samescore.replays.rows import SCHEMA, RowBuffer, RowsFile
+from samescore.replays.targets import replay_log
 from tests.fixtures.cli import mistake, samescore
 from tests.fixtures.tiny import PACKAGE, Tiny
 from tests.samescore.conftest import Log
-from tests.samescore.test_replay_run import targets
+from tests.samescore.replays.test_run import targets
 
 NAN, INF = float("nan"), float("inf")
 

@@ -21,7 +21,7 @@ from tests.samescore.conftest import load
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 REQUESTS = 1500
 
 

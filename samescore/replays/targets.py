@@ -171,7 +171,7 @@ def replay_log(
     on_request: Callable[[], object] = lambda: None,
     models: Collection[str] = (),
 ) -> ReplayReport:
-    """Replay a log folder in this process; `samescore.replay_run` does it on several cores.
+    """Replay a log folder in this process; `samescore.replays.run` does it on several cores.
 
     Args:
         log: the folder.

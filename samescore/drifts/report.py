@@ -9,12 +9,12 @@ from typing import Final
 from monitors.drift.judgement import Verdict
 from monitors.drift.store import write_if_changed
 from samescore import __version__
-from samescore.drift_plots import Timeline, gaps_by_window, psi_by_window, scores_by_window
-from samescore.drift_run import DriftRun, Outcome
-from samescore.drift_text import conclusion, warnings_of
+from samescore.drifts.plots import Timeline, gaps_by_window, psi_by_window, scores_by_window
+from samescore.drifts.run import DriftRun, Outcome
+from samescore.drifts.text import conclusion, warnings_of
 from samescore.plotting import Plot
 
-TEMPLATE: Final = "drift_report.html.j2"
+TEMPLATE: Final = "report.html.j2"
 
 HEADLINES: Final = {
     Outcome.NO_DRIFT: "No drift",
@@ -59,7 +59,7 @@ def render(run: DriftRun, plots: list[Plot]) -> str:
         "percent": lambda ratio: f"{ratio:.2%}",
         "psi": lambda value: f"{value:.3f}",
     }
-    source = resources.files("samescore").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("samescore.drifts").joinpath(TEMPLATE).read_text(encoding="utf-8")
     measured = [r for r in run.history if r.judgement.measures]
     return environment.from_string(source).render(
         run=run,

@@ -9,10 +9,10 @@ from typing import Final
 from consistency.replay import ReplayReport
 from samescore import __version__
 from samescore.plotting import Plot
-from samescore.replay_plots import agreement_by_stage, decimals_of_scores, differing_features
-from samescore.replay_text import conclusion, redaction_note
+from samescore.replays.plots import agreement_by_stage, decimals_of_scores, differing_features
+from samescore.replays.text import conclusion, redaction_note
 
-TEMPLATE: Final = "replay_report.html.j2"
+TEMPLATE: Final = "report.html.j2"
 
 
 def render_report(report: ReplayReport) -> str:
@@ -23,7 +23,7 @@ def render_report(report: ReplayReport) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"count": lambda n: f"{n:,}", "size": lambda value: f"{value:.3g}"}
-    source = resources.files("samescore").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    source = resources.files("samescore.replays").joinpath(TEMPLATE).read_text(encoding="utf-8")
     models = report.models.values()
     scores = [m.stages["scores"] for m in models if "scores" in m.stages]
     return environment.from_string(source).render(

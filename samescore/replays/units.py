@@ -15,8 +15,8 @@ from consistency.replay.core import replay_part
 from consistency.replay.partial import pack_report
 from consistency.replay.target import ReplayTarget
 from consistency.replay.units import LogUnit, UnitReader, unit_digest
-from samescore.replay_rows import RowBuffer
-from samescore.replaying import BundleTargets
+from samescore.replays.rows import RowBuffer
+from samescore.replays.targets import BundleTargets
 
 OnBytes: TypeAlias = Callable[[int], object]
 """Told how many bytes more of the log were replayed."""

@@ -23,8 +23,8 @@ from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch, take_rows
 from consistency.log.segments import fsync_folder
 from consistency.protocols import Scorer
-from samescore.promotion_report import FULL_BATCH, PromotionReport, verify
-from samescore.promotion_samples import Rows, generate_rows, golden_rows, read_rows
+from samescore.promotion.report import FULL_BATCH, PromotionReport, verify
+from samescore.promotion.samples import Rows, generate_rows, golden_rows, read_rows
 from serving.loaders import FORMATS, load_scorer
 from serving.loaders.named_inputs import Input
 from serving.loaders.trust import NO_TRUST, ModelTrust

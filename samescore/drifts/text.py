@@ -12,7 +12,7 @@ from monitors.drift.judgement import Verdict
 from monitors.drift.record import WindowRecord
 from monitors.drift.store import Change
 from monitors.drift.windows import gaps, utc_text
-from samescore.drift_run import DriftRun, Outcome
+from samescore.drifts.run import DriftRun, Outcome
 
 _STYLES: Final = {
     Verdict.DRIFT: "bold red",

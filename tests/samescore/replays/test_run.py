@@ -14,11 +14,11 @@ import pytest
 from consistency.errors import ConfigError, ReplayError, SamescoreError
 from consistency.replay import BatchPlan, ReplaySettings
 from consistency.replay.units import LogUnit, cut_log
-from samescore.replay_parallel import Processes
-from samescore.replay_rows import ROWS_FILE
-from samescore.replay_run import ReplayRun, engine_for, run_replay
-from samescore.replay_units import Engine, InProcess, NumberedUnit, OnBytes, ReplayJob, UnitResult
-from samescore.replaying import BundleTargets, replay_log
+from samescore.replays.parallel import Processes
+from samescore.replays.rows import ROWS_FILE
+from samescore.replays.run import ReplayRun, engine_for, run_replay
+from samescore.replays.targets import BundleTargets, replay_log
+from samescore.replays.units import Engine, InProcess, NumberedUnit, OnBytes, ReplayJob, UnitResult
 from tests.fixtures.tiny import PACKAGE, Tiny
 from tests.samescore.conftest import Log
 

@@ -1,0 +1,1 @@
+"""`assert_same_scores`, for tests that are written by hand."""

@@ -1,0 +1,1 @@
+"""The scheduled drift job: reads a log, judges its windows, shows them."""

@@ -1,0 +1,1 @@
+"""Forms of storage that need pandas, TensorFlow or protobuf; the others: `consistency.storage`."""
