@@ -25,6 +25,11 @@ from consistency.schema import FeatureSchema
 from consistency.scored import Payload
 
 
+MODEL_SERVER_DIGEST: Final = "tfs:"
+"""How the bundle digest in a log line begins that the model server wrote: it covers the files of
+the version's folder, bundle or not, and says what of them was served."""
+
+
 class CallRefusedError(DataError):
     """A call was refused; the text is what the client was told, word for word."""
 

@@ -25,7 +25,6 @@ from consistency.replay.target import ReplayTarget
 from consistency.replay.worst import keep_worst
 from consistency.scored import Outputs, Payload, Scores
 
-
 _Whole: TypeAlias = tuple[int, dict[str, Column], "Scores | None"]
 """Rows, raw outputs and scores of an answer to a request without a feature stage."""
 

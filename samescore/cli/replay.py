@@ -18,6 +18,7 @@ from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from samescore.cli.log_selection import selection_options
 from samescore.cli.options import (
     FOLDER,
+    BasePath,
     EnumValue,
     device_option,
     json_option,
@@ -55,7 +56,8 @@ class _BatchSize(click.ParamType[BatchPlan]):
 class _Options(TypedDict):
     """What a replay can be told, as click gives it."""
 
-    bundles: Path
+    bundles: Path | None
+    base_paths: tuple[tuple[str, Path], ...]
     pipelines: tuple[str, ...]
     snapshots: Path | None
     services: tuple[tuple[tuple[str, int], str, Path], ...]
@@ -75,7 +77,10 @@ class _Options(TypedDict):
 
 @click.command("replay")
 @click.argument("log", type=FOLDER)
-@click.option("--bundles", type=FOLDER, required=True, help="The folder that was served.")
+@click.option("--bundles", type=FOLDER, help="The folder that was served.")
+@click.option("--model", "base_paths", type=BasePath(), multiple=True,
+              help="Where the model server had a model from, if not from --bundles/NAME; repeat "
+              "for several.")  # fmt: skip
 @pipeline_option
 @snapshots_option
 @service_option
@@ -131,8 +136,16 @@ def command(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
     sys.exit(0 if run.report.agrees else 1)
 
 
+def _bundles(options: _Options) -> Path:
+    if options["bundles"] is not None:
+        return options["bundles"]
+    if not options["base_paths"]:
+        raise click.UsageError("name the folder that was served with --bundles FOLDER")
+    return options["base_paths"][0][1].parent
+
+
 def _job(log: Path, options: _Options) -> ReplayJob:
-    bundles, mode = options["bundles"], options["mode"]
+    bundles, mode = _bundles(options), options["mode"]
     targets = BundleTargets(
         bundles,
         SnapshotStore(options["snapshots"] or bundles / SNAPSHOT_FOLDER),
@@ -142,6 +155,7 @@ def _job(log: Path, options: _Options) -> ReplayJob:
         with_pipeline=mode is not ReplayMode.FEATURES,
         device=options["device"],
         trust=model_trust(options["trust_types"], options["allow_pickle"]),
+        base_paths=dict(options["base_paths"]),
     )
     selection = replace(options["selection"], sample_ratio=options["sample"])
     tolerance = Tolerance(options["decimals"])

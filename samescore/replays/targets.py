@@ -15,8 +15,10 @@ from consistency.pipeline import BoundPipeline
 from consistency.postprocess import PostProcess
 from consistency.protocols import Scorer
 from consistency.replay import ReplayReport, ReplaySettings, ReplayTarget, replay
+from consistency.replay.target import Resolve
 from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
+from consistency.tensor_calls import MODEL_SERVER_DIGEST
 from serving.loaders import load_scorer
 from serving.loaders.devices import CPU
 from serving.loaders.inference_service import load_inference_service
@@ -57,6 +59,7 @@ class BundleTargets:
         device: of each model: `cpu`, `cuda` or `cuda:N`.
         trust: what model files may bring along.
         with_pipeline: false for a replay from logged features, which imports no pipeline.
+        base_paths: by model, where the model server had it from; else `base/<name>`.
     """
 
     base: Path
@@ -67,6 +70,7 @@ class BundleTargets:
     with_pipeline: bool = True
     device: str = CPU
     trust: ModelTrust = NO_TRUST
+    base_paths: Mapping[str, Path] = field(default_factory=dict)
     _bundles: dict[tuple[str, int], Bundle] = field(default_factory=dict)
     _scorers: dict[tuple[str, int], Scorer] = field(default_factory=dict)
     _targets: dict[object, ReplayTarget] = field(default_factory=dict)
@@ -80,8 +84,7 @@ class BundleTargets:
         if found is None:
             if len(self._targets) >= MOST_TARGETS:
                 del self._targets[next(iter(self._targets))]
-            make = self._from_bundle if bundle_digest else self._from_service
-            found = self._targets[key] = make(model, bundle_digest, snapshots)
+            found = self._targets[key] = self._make(bundle_digest)(model, bundle_digest, snapshots)
         return found
 
     def check(
@@ -92,7 +95,11 @@ class BundleTargets:
         Raises:
             SamescoreError: what served is not here, or not as it was.
         """
-        if bundle_digest:
+        if bundle_digest.startswith(MODEL_SERVER_DIGEST):
+            from samescore.replays.model_server import served_folder
+
+            served_folder(self._base_path(model), model, bundle_digest)
+        elif bundle_digest:
             self._pipeline(self._bundle(model, bundle_digest), snapshots)
         else:
             self._service(model)
@@ -100,6 +107,23 @@ class BundleTargets:
     def unloaded(self) -> BundleTargets:
         """Return the same settings with nothing loaded, as they go to another process."""
         return replace(self, _bundles={}, _scorers={}, _targets={})
+
+    def _make(self, bundle_digest: str) -> Resolve:
+        if bundle_digest.startswith(MODEL_SERVER_DIGEST):
+            return self._from_model_server
+        return self._from_bundle if bundle_digest else self._from_service
+
+    def _from_model_server(
+        self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
+    ) -> ReplayTarget:
+        from samescore.replays.model_server import model_server_target
+        from serving.model_server.bundle_platform import BundleOptions
+
+        options = BundleOptions(self.threads, self.device, self.trust)
+        return model_server_target(self._base_path(model), model, bundle_digest, options)
+
+    def _base_path(self, model: tuple[str, int]) -> Path:
+        return self.base_paths.get(model[0], self.base / model[0])
 
     def _from_bundle(
         self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]

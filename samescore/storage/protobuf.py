@@ -67,7 +67,7 @@ def _tf_cell(feature: Message, kind: FeatureType) -> object:
 
 def _message_class(schema: FeatureSchema, *, narrow: bool) -> Message:
     """Return the class of a message of rows, with one optional field a feature."""
-    from google.protobuf import (  # type: ignore[import-untyped]  # ships no types
+    from google.protobuf import (
         descriptor_pb2,
         descriptor_pool,
         message_factory,

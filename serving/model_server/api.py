@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
+    from numpy.typing import NDArray
     from tensorflow.core.framework.tensor_pb2 import TensorProto
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
     from tensorflow_serving.apis import (
@@ -42,10 +40,14 @@ class ServedModel(Protocol):
     """
 
     @property
-    def signatures(self) -> Mapping[str, SignatureDef]: ...
+    def signatures(self) -> Mapping[str, SignatureDef]:
+        """By signature key."""
+        ...
 
     @property
-    def thread_hint_seconds(self) -> float: ...
+    def thread_hint_seconds(self) -> float:
+        """How long a call takes at most, as far as is known; 0.0 for unknown."""
+        ...
 
     def run(
         self,

@@ -76,6 +76,7 @@ class RecordFiles:
     def __init__(self, prefix: Path, bounds: FileBounds) -> None:
         self._prefix, self._bounds = prefix, bounds
         self._fd, self._path, self._size = -1, prefix, 0
+        self._closed = False
         try:
             prefix.parent.mkdir(parents=True, exist_ok=True)
             for left in _files(prefix, _OPEN):
@@ -90,6 +91,8 @@ class RecordFiles:
         Raises:
             LogError: it was not written: the bound is reached, or the disk failed.
         """
+        if self._closed:
+            raise LogError(f"request logging to {self._prefix}: closed")
         framed = frame(record)
         if self._kept + self._size + len(framed) > self._bounds.total_bytes:
             raise LogError(
@@ -106,7 +109,8 @@ class RecordFiles:
             raise LogError(f"request logging to {self._prefix}: {e.strerror}; free space") from e
 
     def close(self) -> None:
-        """Finish the file at hand."""
+        """Finish the file at hand; later writes fail."""
+        self._closed = True
         if self._fd >= 0:
             self._finish()
 

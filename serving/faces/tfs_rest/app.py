@@ -166,8 +166,9 @@ class RestApp:
             answer = Answer(error.code, b"")
         except StatusError as error:
             answer = error_answer(error.code, error.message)
-        await self._send(send, answer)
+        # First: who has read the answer finds it counted.
         self._observe(route, answer.code, time.perf_counter() - start)
+        await self._send(send, answer)
 
     def _unzipped(self, scope: Scope, body: bytes) -> bytes:
         if b"gzip" not in _header(scope, b"content-encoding"):
