@@ -41,7 +41,7 @@ def main() -> None:
     import grpc
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-    class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
+    class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc] # Any: grpc has no types
         Predict = staticmethod(half_plus_two)
 
     server = grpc.server(ThreadPoolExecutor(THREADS))

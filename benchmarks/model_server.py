@@ -1,7 +1,7 @@
 """The model server over gRPC: Predict on half_plus_two, one core for it, one client process.
 
-The client is the unmodified one of tensorflow-serving-api. Beside it stands the same SavedModel,
-called in this process.
+The client is the unmodified one of tensorflow-serving-api. Beside it stand a bare servicer, which
+is what Python's grpc costs without any model, and the same SavedModel, called in this process.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
 from time import perf_counter_ns
 from typing import Any, Final, TypeAlias
 
@@ -27,40 +30,84 @@ _VALUES: Final = (1.0, 2.0, 5.0)
 _EXPECTED: Final = [2.5, 3.0, 4.5]
 
 
-def measure(workload: Workload) -> Iterator[Result]:
-    """Ask one request after another, then 16 at a time, rounds taking turns."""
-    import grpc
-    from tensorflow_serving.apis import prediction_service_pb2_grpc
+@dataclass(slots=True)
+class _Rounds:
+    """What one contestant was measured at.
 
+    Attributes:
+        predict: its call.
+        singles: nanoseconds of each call, one after another, by round.
+        crowds: calls a second with 16 in flight, by round.
+    """
+
+    predict: Predict
+    singles: list[list[int]] = field(default_factory=list)
+    crowds: list[float] = field(default_factory=list)
+
+    @property
+    def rates(self) -> list[float]:
+        """Calls a second, one after another, by round."""
+        return [len(block) / sum(block) * 1e9 for block in self.singles]
+
+    @property
+    def p50_us(self) -> list[float]:
+        """The median call's microseconds, by round."""
+        return [quantile(block, 0.5) / 1e3 for block in self.singles]
+
+
+def measure(workload: Workload) -> Iterator[Result]:
+    """Ask one request after another, then 16 at a time; contestants and rounds take turns."""
+    with _served(workload) as (ours, bare):
+        request = _request()
+        for contestant in (ours, bare):
+            _check(contestant.predict(request))
+            _one_by_one(contestant.predict, request, _WARM_UP)
+        for _ in range(workload.effort.rounds):
+            for each in (ours, bare):
+                each.singles.append(_one_by_one(each.predict, request, workload.effort.block))
+                each.crowds.append(_at_once(each.predict, request, workload.effort.many))
+    inside = quantile(_in_process(_WARM_UP + workload.effort.block)[_WARM_UP:], 0.5) / 1e3
+    yield _beside("model_server.sequential_rps", ours.rates, bare.rates)
+    yield _beside("model_server.inflight16_rps", ours.crowds, bare.crowds)
+    yield measured(
+        "model_server.added_p50_us",
+        [value - inside for value in ours.p50_us],
+        peer=f"in process, p50 {inside:.0f} µs; a bare servicer, {median(bare.p50_us):.0f} µs",
+    )
+
+
+def _beside(name: str, ours: list[float], bare: list[float]) -> Result:
+    peer = f"a bare servicer, {median(bare):.0f} 1/s"
+    return measured(name, ours, peer=peer, ratio=median(ours) / median(bare))
+
+
+@contextmanager
+def _served(workload: Workload) -> Iterator[tuple[_Rounds, _Rounds]]:
+    """Run the model server and the bare servicer, which take turns on one core."""
     cores = two_cores()
     say(f"model server: {cores}")
     command = [
         *(sys.executable, "-m", "samescore", "model-server", "--port=auto", "--json"),
         *("--model_name=half", f"--model_base_path={MODEL}"),
     ]
+    bare = [sys.executable, "-m", "benchmarks.bare_servicer"]
     with (
-        running(command, workload.scratch / "model_server.log", cores.server) as ready,
+        running(command, workload.scratch / "model_server.log", cores.server) as one,
+        running(bare, workload.scratch / "bare_servicer.log", cores.server) as other,
         pinned(cores.client),
-        grpc.insecure_channel(ready["grpc"]) as channel,
+        _predict(one["grpc"]) as ours,
+        _predict(other["grpc"]) as peer,
     ):
-        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
-        request = _request()
-        _check(predict(request))
-        _one_by_one(predict, request, _WARM_UP)
-        singles, crowds = [], []
-        for _ in range(workload.effort.rounds):
-            singles.append(_one_by_one(predict, request, workload.effort.block))
-            crowds.append(_at_once(predict, request, workload.effort.many))
-    inside = quantile(_in_process(_WARM_UP + workload.effort.block)[_WARM_UP:], 0.5) / 1e3
-    rates = [len(block) / sum(block) * 1e9 for block in singles]
-    yield measured("model_server.sequential_rps", rates)
-    yield measured("model_server.inflight16_rps", crowds)
-    p50 = [quantile(block, 0.5) / 1e3 for block in singles]
-    yield measured(
-        "model_server.added_p50_us",
-        [value - inside for value in p50],
-        peer=f"the same SavedModel in process, p50 {inside:.0f} µs",
-    )
+        yield _Rounds(ours), _Rounds(peer)
+
+
+@contextmanager
+def _predict(address: str) -> Iterator[Predict]:
+    import grpc
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+    with grpc.insecure_channel(address) as channel:
+        yield prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
 
 
 def _request() -> Message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -33,17 +34,17 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def digest_folder(folder: Path, *, without: str = "") -> str:
+def digest_folder(folder: Path, *, without: Collection[str] = ()) -> str:
     """Return the digest over the files of a folder: relative paths and bytes.
 
     Args:
         folder: every file in it counts, at any depth.
-        without: a folder directly in it that does not.
+        without: what directly in it does not, files or folders.
     """
     held = (p for p in sorted(folder.rglob("*")) if p.is_file())
     parts = [(path.relative_to(folder), path) for path in held]
     return digest_json(
-        [(name.as_posix(), digest_file(p)) for name, p in parts if name.parts[0] != without]
+        [(name.as_posix(), digest_file(p)) for name, p in parts if name.parts[0] not in without]
     )
 
 

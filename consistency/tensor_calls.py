@@ -24,7 +24,6 @@ from consistency.protocols import Decoded
 from consistency.schema import FeatureSchema
 from consistency.scored import Payload
 
-
 MODEL_SERVER_DIGEST: Final = "tfs:"
 """How the bundle digest in a log line begins that the model server wrote: it covers the files of
 the version's folder, bundle or not, and says what of them was served."""

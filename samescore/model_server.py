@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from consistency.errors import SamescoreError
-from samescore.model_server_loading import LoadingSettings, make_preparer, platforms
+from samescore.model_server_extensions import Extensions, ExtensionSettings
+from samescore.model_server_loading import LoadingSettings, is_tflite, make_preparer, platforms
 from samescore.model_server_monitoring import Monitoring, MonitoringSettings
 from samescore.model_server_rest import RestServer, RestSettings
 from samescore.stop_signals import StopSignals
@@ -59,6 +60,7 @@ class ModelServerSettings:
         check_method: signatures are checked for their method name.
         reload: who may reload over the network.
         loading: what versions go through before they serve.
+        extensions: what upstream has not.
         monitoring: what is counted, and where it is shown.
         profiler: ProfilerService answers on gRPC's port.
     """
@@ -81,6 +83,7 @@ class ModelServerSettings:
     check_method: bool = False
     reload: ReloadPolicy = field(default_factory=ReloadPolicy)
     loading: LoadingSettings = field(default_factory=LoadingSettings)
+    extensions: ExtensionSettings = field(default_factory=ExtensionSettings)
     monitoring: MonitoringSettings = field(default_factory=MonitoringSettings)
     profiler: bool = False
 
@@ -160,7 +163,8 @@ class ModelServer:
         self._preparer = make_preparer(
             settings.loading, self._monitoring.metrics, timed=self._monitoring.is_on
         )
-        self.core = make_core(settings, self._preparer)
+        self._extensions = _extensions(settings, self._monitoring)
+        self.core = make_core(settings, self._preparer, extensions=self._extensions)
         self._file = _polled_file(settings, self.core)
         self._grpc: GrpcFace | None = None
         self._rest: RestServer | None = None
@@ -182,13 +186,15 @@ class ModelServer:
         from serving.faces.tfs_grpc import GrpcFace
 
         try:
+            observed = self._extensions.observed(self.core)
             self._grpc = GrpcFace(
-                self._monitoring.over_grpc(self.core, self.core),
+                self._monitoring.over_grpc(observed.api, self.core),
                 self._settings.grpc,
                 _further_services(self._settings),
+                observed.reception,
             )
             if self._settings.rest is not None:
-                self._rest = RestServer(self.core, self._settings.rest, self._monitoring)
+                self._rest = RestServer(self.core, self._settings.rest, self._monitoring, observed)
             self._grpc.start()
         except BaseException:
             self.stop(0)
@@ -212,6 +218,7 @@ class ModelServer:
             self._rest.wait(grace_seconds)
         self.core.stop()
         self._preparer.stop()
+        self._extensions.close()
 
     def _ready(self) -> Ready:
         listening = self._settings.grpc
@@ -230,15 +237,17 @@ def make_core(
     settings: ModelServerSettings,
     preparer: Preparer | None = None,
     on_status: Callable[[VersionStatus], None] = lambda _: None,
+    extensions: Extensions | None = None,
 ) -> ServerCore:
     """Return the core with every loader that it has."""
     from serving.model_server.configured import CoreSettings
     from serving.model_server.server_core import ServerCore
 
-    if preparer is None:
-        preparer = make_preparer(settings.loading, Monitoring(settings.monitoring).metrics)
+    monitoring = Monitoring(settings.monitoring)
+    preparer = preparer or make_preparer(settings.loading, monitoring.metrics)
+    extensions = extensions or _extensions(settings, monitoring)
     return ServerCore(
-        _platforms(settings, preparer),
+        _platforms(settings, preparer, extensions),
         CoreSettings(
             poll_seconds=settings.poll_seconds,
             max_load_retries=settings.max_load_retries,
@@ -250,13 +259,23 @@ def make_core(
             check_method=settings.check_method,
             reload=settings.reload,
         ),
+        set_logging=extensions.set_logging,
         metric=preparer.metrics.counter_total,
         on_status=on_status,
     )
 
 
+def _extensions(settings: ModelServerSettings, monitoring: Monitoring) -> Extensions:
+    return Extensions(
+        settings.extensions,
+        settings.tags,
+        lambda folder: is_tflite(settings.loading, folder),
+        lambda model, code: monitoring.metrics.request_log_count.add(model, code.name),
+    )
+
+
 def _platforms(
-    settings: ModelServerSettings, preparer: Preparer
+    settings: ModelServerSettings, preparer: Preparer, extensions: Extensions
 ) -> Mapping[str, LoaderFactory[ServedModel]]:
     """Return what loads a version, by `model_platform`."""
     from serving.model_server.saved_model_files import SessionOptions
@@ -266,7 +285,7 @@ def _platforms(
         intra_op_threads=settings.intra_op_threads,
         inter_op_threads=settings.inter_op_threads,
     )
-    return platforms(session, settings.loading, preparer)
+    return platforms(session, settings.loading, preparer, extensions)
 
 
 def _further_services(settings: ModelServerSettings) -> Sequence[GenericRpcHandler]:

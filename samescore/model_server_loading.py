@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from serving.core.loader import LoaderFactory
@@ -11,6 +12,7 @@ from serving.model_server.api import ServedModel
 from serving.model_server.batching_parameters import BatchingParameters
 
 if TYPE_CHECKING:
+    from samescore.model_server_extensions import Extensions
     from serving.model_server.prepared import Preparer
     from serving.model_server.saved_model_files import SessionOptions
     from serving.model_server.serving_metrics import ServingMetrics
@@ -61,9 +63,15 @@ def make_preparer(
 
 
 def platforms(
-    session: SessionOptions, settings: LoadingSettings, preparer: Preparer
+    session: SessionOptions,
+    settings: LoadingSettings,
+    preparer: Preparer,
+    extensions: Extensions,
 ) -> Mapping[str, LoaderFactory[ServedModel]]:
-    """Return what loads a version, by `model_platform`."""
+    """Return what loads a version, by `model_platform`.
+
+    Each is loaded, then batched and warmed up, and then passes the golden gate as it will serve.
+    """
     from serving.model_server.tensorflow_platform import TensorFlowOptions, tensorflow_platform
 
     options = TensorFlowOptions(
@@ -72,4 +80,15 @@ def platforms(
         only_tflite=settings.only_tflite,
         tflite_interpreters=settings.tflite_interpreters,
     )
-    return {"tensorflow": preparer.platform(tensorflow_platform(options))}
+    return {
+        name: extensions.gated(preparer.platform(loads))
+        for name, loads in extensions.platforms(tensorflow_platform(options)).items()
+    }
+
+
+def is_tflite(settings: LoadingSettings, folder: Path) -> bool:
+    """Tell whether a version's folder is served by its TensorFlow Lite model."""
+    from serving.model_server.tflite import FILE
+
+    preferred = settings.prefer_tflite and (folder / FILE).exists()
+    return settings.only_tflite or preferred

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from samescore.model_server_extensions import Observed
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class RestSettings:
         timeout_seconds: after which a call is answered with an error.
         threads: calls that compute at once.
         cors: other origins' pages may call.
+        exact_floats: floats are read and written exactly, which upstream's are not.
         max_body_bytes: of one request.
     """
 
@@ -33,6 +35,7 @@ class RestSettings:
     timeout_seconds: float = 30.0
     threads: int = 4 * (os.cpu_count() or 1)
     cors: bool = False
+    exact_floats: bool = False
     max_body_bytes: int = 512 << 20
 
 
@@ -45,14 +48,22 @@ class RestServer:
         core: answers.
         settings: where to listen.
         monitoring: counts, and has a page.
+        observed: what is called instead of the core, where calls are logged.
 
     Raises:
         StatusError: the address cannot be listened on.
     """
 
-    def __init__(self, core: ServerCore, settings: RestSettings, monitoring: Monitoring) -> None:
+    def __init__(
+        self,
+        core: ServerCore,
+        settings: RestSettings,
+        monitoring: Monitoring,
+        observed: Observed | None = None,
+    ) -> None:
         import uvicorn
 
+        from samescore.draining import DrainingServer
         from samescore.server import UVICORN, listen, url_of
 
         try:
@@ -61,8 +72,12 @@ class RestServer:
             text = f"Failed to start HTTP Server at {settings.host}:{settings.port}: {e.strerror}"
             raise StatusError(Code.INVALID_ARGUMENT, text) from e
         self.url = url_of(sock)
-        self._runner = uvicorn.Server(
-            uvicorn.Config(_rest_app(core, settings, monitoring), lifespan="on", **UVICORN)
+        self._runner = DrainingServer(
+            uvicorn.Config(
+                _rest_app(core, settings, monitoring, observed or Observed(core)),
+                lifespan="on",
+                **UVICORN,
+            )
         )
         self._thread = threading.Thread(
             target=self._runner.run, kwargs={"sockets": [sock]}, name="rest", daemon=True
@@ -78,7 +93,9 @@ class RestServer:
         self._thread.join(seconds + 1)
 
 
-def _rest_app(core: ServerCore, settings: RestSettings, monitoring: Monitoring) -> RestApp:
+def _rest_app(
+    core: ServerCore, settings: RestSettings, monitoring: Monitoring, observed: Observed
+) -> RestApp:
     from tensorflow_serving.apis import model_pb2
 
     from serving.faces.tfs_rest.app import RestApp, RestOptions
@@ -94,12 +111,15 @@ def _rest_app(core: ServerCore, settings: RestSettings, monitoring: Monitoring) 
         timeout_seconds=settings.timeout_seconds,
         threads=settings.threads,
         cors=settings.cors,
+        exact_floats=settings.exact_floats,
         max_body_bytes=settings.max_body_bytes,
     )
     return RestApp(
-        monitoring.over_rest(core, core),
+        monitoring.over_rest(observed.api, core),
         options,
         pages=monitoring.pages(),
         observe=monitoring.observe,
         hint_seconds=hint_seconds,
+        reception=observed.reception,
+        refused=observed.refused,
     )

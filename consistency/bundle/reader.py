@@ -83,15 +83,23 @@ def open_bundle(path: Path) -> Bundle:
     return Bundle(path, Manifest.from_json(value, path))
 
 
-def verify_files(bundle: Bundle) -> None:
+def verify_files(bundle: Bundle, *, beside: Collection[str] = ()) -> None:
     """Check every file of a bundle against the manifest, and the manifest against itself.
+
+    Args:
+        bundle: the bundle.
+        beside: what a server's operator may have put directly into the folder, files or folders.
 
     Raises:
         BundleError: a file is missing, or there is one that the manifest does not name.
         DigestMismatchError: a file was changed.
     """
     held = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
-    unknown = sorted(held - bundle.manifest.files.keys() - {MANIFEST_FILE})
+    unknown = sorted(
+        name
+        for name in held - bundle.manifest.files.keys() - {MANIFEST_FILE}
+        if name.partition("/")[0] not in beside
+    )
     if unknown:
         raise BundleError(
             bundle.path, f"file {unknown[0]} is not in the manifest; remove it or bundle anew"

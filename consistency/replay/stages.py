@@ -191,7 +191,7 @@ class ModelReplay:
         logged, answers = self._answered(logged, decoded)
         sizes, names = logged.origin.sizes, logged.outputs.keys()
         self.report.rows += sum(sizes)
-        forms = {name: values.shape[1:] for name, values in logged.outputs.items()}
+        forms = _forms(logged.outputs)
         alike = [i for i, a in enumerate(answers) if a[0] == sizes[i] and _forms(a[1]) == forms]
         for i in sorted(set(range(len(answers))) - set(alike)):
             self._other_kind(logged.origin.request_ids[i], sizes[i], names, answers[i][1])
@@ -199,6 +199,8 @@ class ModelReplay:
             return
         part, kept = logged.only(alike), [answers[i] for i in alike]
         made = {name: np.concatenate([a[1][name] for a in kept]) for name in names}
+        # a log of lists does not know the shape of an output without values
+        made = {n: v if v.size else v.reshape(part.outputs[n].shape) for n, v in made.items()}
         rows = RowStages(part.origin)
         self._compare_outputs(part.outputs, made, rows)
         scores = [a[2] for a in kept if a[2] is not None]
@@ -282,7 +284,7 @@ def _whole_answer(target: ReplayTarget, request: Decoded) -> _Whole:
 
 
 def _forms(outputs: Mapping[str, Column]) -> dict[str, tuple[int, ...]]:
-    return {name: values.shape[1:] for name, values in outputs.items()}
+    return {name: values.shape[1:] if values.size else (0,) for name, values in outputs.items()}
 
 
 def _nothing_agrees(rows: int) -> Comparison:

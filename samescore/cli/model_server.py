@@ -12,6 +12,11 @@ from typing import Final, Unpack
 import click
 
 from samescore import __version__
+from samescore.cli.extension_flags import (
+    ExtensionFlags,
+    extension_options,
+    extension_settings,
+)
 from samescore.cli.model_server_options import (
     LoadingFlags,
     loading_options,
@@ -37,7 +42,7 @@ THREADS: Final = 4 * (os.cpu_count() or 1)
 FAILED_TO_START: Final = 255  # upstream's -1
 
 
-class _Flags(LoadingFlags):
+class _Flags(LoadingFlags, ExtensionFlags):
     """What can be told, as click gives it."""
 
     port: int
@@ -130,6 +135,7 @@ class _Flags(LoadingFlags):
               )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Announce readiness as one JSON object.")
 @loading_options
+@extension_options
 @upstream_flags_refused
 def command(version: bool, as_json: bool, **flags: Unpack[_Flags]) -> None:
     """Serve models over TensorFlow Serving's gRPC and REST protocols.
@@ -194,6 +200,7 @@ def _settings(flags: _Flags, *, loopback_only: bool) -> ModelServerSettings:
             loopback_only, flags["allow_config_reload"], flags["allowed_base_paths"]
         ),
         loading=loading_settings(flags),
+        extensions=extension_settings(flags, loopback_only=loopback_only),
         monitoring=monitoring_settings(flags),
         profiler=loopback_only if flags["enable_profiler"] is None else flags["enable_profiler"],
     )
@@ -233,6 +240,7 @@ def _rest(flags: _Flags) -> RestSettings | None:
         timeout_seconds=flags["rest_api_timeout_in_ms"] / 1e3,
         threads=flags["rest_api_num_threads"],
         cors=flags["rest_api_enable_cors_support"],
+        exact_floats=flags["rest_api_exact_floats"],
         max_body_bytes=flags["max_message_mib"] * MIB,
     )
 

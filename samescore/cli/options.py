@@ -130,6 +130,23 @@ class ServiceName(click.ParamType[tuple[str, int]]):
             self.fail(str(e), param, ctx)
 
 
+class BasePath(click.ParamType[tuple[str, Path]]):
+    """`NAME=FOLDER`."""
+
+    name = "name=folder"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, Path]:
+        """Split and check the text."""
+        name, equals, path = str(value).partition("=")
+        if not (name and equals and path):
+            self.fail(f"{value!r}: write it as NAME=FOLDER, for example half=/m/half", param, ctx)
+        if not Path(path).is_dir():
+            self.fail(f"{path!r} is no folder", param, ctx)
+        return name, Path(path)
+
+
 def model_trust(types: Sequence[str], allow_pickle: bool) -> ModelTrust:
     """Return what `--trust-type` and `--allow-pickle` said."""
     return ModelTrust(frozenset(types), allow_pickle)

@@ -78,7 +78,7 @@ class _Options(TypedDict):
 @click.command("replay")
 @click.argument("log", type=FOLDER)
 @click.option("--bundles", type=FOLDER, help="The folder that was served.")
-@click.option("--model", "base_paths", type=BasePath(), multiple=True,
+@click.option("--model-base-path", "base_paths", type=BasePath(), multiple=True,
               help="Where the model server had a model from, if not from --bundles/NAME; repeat "
               "for several.")  # fmt: skip
 @pipeline_option

@@ -61,7 +61,7 @@ def served_folder(base: Path, model: tuple[str, int], digest: str) -> Path:
     if not found:
         raise ReplayError(
             f"{base} holds no version {version} of {name}; name its base path with "
-            f"--model {name}=PATH"
+            f"--model-base-path {name}=FOLDER"
         )
     got, wanted = folder_digest(found[-1]), ServedFrom.parse(digest).digest
     if got != wanted:

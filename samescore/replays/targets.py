@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -116,6 +117,7 @@ class BundleTargets:
     def _from_model_server(
         self, model: tuple[str, int], bundle_digest: str, snapshots: Mapping[str, str]
     ) -> ReplayTarget:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
         from samescore.replays.model_server import model_server_target
         from serving.model_server.bundle_platform import BundleOptions
 

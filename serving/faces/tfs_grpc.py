@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from serving.model_server.api import InferenceApi
     from serving.model_server.listening import GrpcSettings, Tls
+    from serving.model_server.received import Reception
 
     Context: TypeAlias = grpc.ServicerContext
     Behavior: TypeAlias = Callable[[Any, Context], Any]  # Any: of any kind of call
@@ -45,8 +46,10 @@ MESSAGE_LIMIT: Final = 1024
 """Bytes of an error's text; upstream cuts there."""
 WAITING: Final = 1024
 """Calls that may wait for a thread; one more is refused with RESOURCE_EXHAUSTED."""
+MOMENT_SECONDS: Final = 0.2
+"""How long a stop answers calls that arrive, which were sent before anybody knew of it."""
 QUIET_SECONDS: Final = 2.0
-"""How long a stop waits for a moment without calls."""
+"""How long a stop then refuses calls, until there is a moment without any."""
 _QUIET_LOOKS: Final = 5
 
 _PREDICTION: Final = "/tensorflow.serving.PredictionService"
@@ -61,6 +64,7 @@ class GrpcFace:
         api: what answers.
         settings: where and how to listen.
         services: handlers of further services, asked after these two.
+        reception: where messages' bytes are left for an API that logs them.
 
     Attributes:
         port: the TCP port that was bound; None when none was asked for.
@@ -74,12 +78,14 @@ class GrpcFace:
         api: InferenceApi,
         settings: GrpcSettings,
         services: Sequence[grpc.GenericRpcHandler] = (),
+        reception: Reception | None = None,
     ) -> None:
         self._settings = settings
         self._threads = Threads(settings.threads, "grpc")
+        self._refusal = _Refusal()
         self._server = grpc.server(
             self._threads,
-            handlers=(Services(api), *services, _Unknown()),
+            handlers=(self._refusal, Services(api, reception), *services, _Unknown()),
             options=_options(settings),
             maximum_concurrent_rpcs=settings.threads + WAITING,
         )
@@ -95,11 +101,14 @@ class GrpcFace:
         """Accept nothing more, and return when the calls in flight are answered.
 
         grpc cancels the calls that have arrived and were not handed to a thread yet. So the face
-        goes on until nothing has come for a moment, for `QUIET_SECONDS` at most.
+        goes on for a moment, then refuses new calls with UNAVAILABLE, which tells clients to go
+        elsewhere, and stops when nothing comes any more, after `QUIET_SECONDS` at most.
 
         Args:
             grace_seconds: after that time the clients of those left get CANCELLED.
         """
+        self._wait_for_quiet(min(grace_seconds, MOMENT_SECONDS))
+        self._refusal.is_on = True
         self._wait_for_quiet(min(grace_seconds, QUIET_SECONDS))
         self._server.stop(grace_seconds).wait()
         self._threads.shutdown()
@@ -128,18 +137,24 @@ class Services:
 
     Args:
         api: what answers.
+        reception: where messages' bytes are left for an API that logs them.
     """
 
-    def __init__(self, api: InferenceApi) -> None:
+    def __init__(self, api: InferenceApi, reception: Reception | None = None) -> None:
+        def inference(kind: type[Message], call: Callable[[Any], Message]) -> grpc.RpcMethodHandler:
+            if reception is None:
+                return _unary(kind, call)
+            return _unary(kind, call, reception.parsing(kind.FromString))
+
         predict = predict_pb2.PredictRequest
         metadata = get_model_metadata_pb2.GetModelMetadataRequest
         self._handlers: Mapping[str, grpc.RpcMethodHandler] = {
-            f"{_PREDICTION}/Predict": _unary(predict, api.predict),
-            f"{_PREDICTION}/Classify": _unary(
+            f"{_PREDICTION}/Predict": inference(predict, api.predict),
+            f"{_PREDICTION}/Classify": inference(
                 classification_pb2.ClassificationRequest, api.classify
             ),
-            f"{_PREDICTION}/Regress": _unary(regression_pb2.RegressionRequest, api.regress),
-            f"{_PREDICTION}/MultiInference": _unary(
+            f"{_PREDICTION}/Regress": inference(regression_pb2.RegressionRequest, api.regress),
+            f"{_PREDICTION}/MultiInference": inference(
                 inference_pb2.MultiInferenceRequest, api.multi_inference
             ),
             f"{_PREDICTION}/GetModelMetadata": _unary(metadata, api.get_model_metadata),
@@ -156,6 +171,24 @@ class Services:
         return self._handlers.get(details.method)
 
 
+class _Refusal:
+    """While it is on, every method: the server stops.
+
+    Attributes:
+        is_on: can be set at any time.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        return grpc.stream_stream_rpc_method_handler(_unavailable) if self.is_on else None
+
+
+def _unavailable(_requests: object, context: Context) -> NoReturn:
+    _fail(context, Code.UNAVAILABLE, "The server stops and takes no more calls.")
+
+
 class _Unknown:
     """Every other method, SessionService's too: as the stock server refuses it, without a text."""
 
@@ -167,12 +200,16 @@ def _unimplemented(_requests: object, context: Context) -> NoReturn:
     _fail(context, Code.UNIMPLEMENTED, "")
 
 
-def _unary(kind: type[Message], call: Callable[[Any], Message]) -> grpc.RpcMethodHandler:
+def _unary(
+    kind: type[Message],
+    call: Callable[[Any], Message],
+    parse: Callable[[bytes], Message] | None = None,
+) -> grpc.RpcMethodHandler:
     """Return the handler of one method.
 
     It takes and gives bytes: grpc would log a traceback for every message that is none.
     """
-    parse = kind.FromString
+    parse = parse or kind.FromString
 
     def behavior(raw: bytes, context: Context) -> bytes:
         if not context.time_remaining():

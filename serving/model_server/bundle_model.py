@@ -3,8 +3,8 @@
 Its signatures are made up from the bundle's features, of which a TensorFlow client knows by
 GetModelMetadata as of any model's:
 
-- `serving_default`: one input a feature, by name, in the feature's own dtype, shape (N,) (a client's
-  (N, 1) is taken as well); the output `scores`, float64: what `samescore serve` answers with;
+- `serving_default`: one input a feature, by name, in the feature's own dtype, shape (N,) (a
+  client's (N, 1) is taken as well); the output `scores`, float64: what `samescore serve` answers;
 - `matrix`: the same from one input `features`, float64, (N, F), columns in the bundle's order; not
   there when a feature is a text or has several values a row;
 - `raw_outputs`: as `serving_default`, with the model's own outputs, by name, dtypes kept.
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
 from consistency.errors import BackendError, DataError
 from consistency.features import FeatureBatch, feature_batch
@@ -31,11 +30,13 @@ from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outputs
 from serving.model_server import tensors
 from serving.model_server.dtypes import DataType, dtype_of
+from serving.model_server.examples import BUNDLE_TENSOR
 from serving.model_server.inference import DEFAULT_SIGNATURE, PREDICT_METHOD
 from serving.model_server.status import Code, StatusError, invalid
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 
     from serving.model_server.api import Tensor
 
@@ -43,8 +44,10 @@ MATRIX_SIGNATURE: Final = "matrix"
 RAW_SIGNATURE: Final = "raw_outputs"
 FEATURES: Final = "features"
 SCORES: Final = "scores"
-_MATRIX_TENSOR: Final = "samescore_matrix:0"
-_SCORES_TENSOR: Final = "samescore_scores:0"
+_MATRIX_TENSOR: Final = f"{BUNDLE_TENSOR}:matrix:0"
+_SCORES_TENSOR: Final = f"{BUNDLE_TENSOR}:scores:0"
+"""A colon before a name sets them apart: the tensors of features and outputs have it behind."""
+_OUTPUT: Final = ":0"
 _HINT_DECAY: Final = 0.999
 
 _DTYPES: Final = {
@@ -118,10 +121,11 @@ class BundleModel:
                 not UTF-8. INTERNAL: the model failed.
         """
         started = time.perf_counter()
-        arrays = {alias: _array(value) for alias, value in feeds.items()}
-        batch = self._batch(signature, arrays)
+        # By tensor, not by alias: a batch comes with a signature of its own, made of the names.
+        arrays = {signature.inputs[alias].name: _array(value) for alias, value in feeds.items()}
+        batch = self._batch(arrays)
         try:
-            found = self._outputs(signature, batch, fetches)
+            found = self._outputs(batch, [signature.outputs[alias].name for alias in fetches])
         except DataError as error:
             raise invalid(str(error)) from error
         except BackendError as error:
@@ -129,24 +133,25 @@ class BundleModel:
         self._hint_seconds = max(time.perf_counter() - started, self._hint_seconds * _HINT_DECAY)
         return found
 
-    def _outputs(
-        self, signature: SignatureDef, batch: FeatureBatch, fetches: tuple[str, ...]
-    ) -> list[Tensor]:
+    def _outputs(self, batch: FeatureBatch, names: list[str]) -> list[Tensor]:
         raw = self.scorer.score(batch)
-        if signature.outputs[fetches[0]].name == _SCORES_TENSOR:
-            return [self._postprocess(raw)] * len(fetches)
-        return [as_tensor(raw[alias]) for alias in fetches]
+        return [
+            self._postprocess(raw) if name == _SCORES_TENSOR else as_tensor(raw[_plain(name)])
+            for name in names
+        ]
 
-    def _batch(self, signature: SignatureDef, arrays: Mapping[str, Tensor]) -> FeatureBatch:
-        for alias, array in arrays.items():
-            _check_dtype(alias, array, signature.inputs[alias].dtype)
-        if any(info.name == _MATRIX_TENSOR for info in signature.inputs.values()):
-            return self._from_matrix(arrays[FEATURES])
-        rows = _rows(arrays)
-        columns = {f.name: _column(f, arrays[f.name], rows) for f in self._features}
+    def _batch(self, arrays: Mapping[str, Tensor]) -> FeatureBatch:
+        if _MATRIX_TENSOR in arrays:
+            return self._from_matrix(arrays[_MATRIX_TENSOR])
+        given = {_plain(name): array for name, array in arrays.items()}
+        for feature in self._features:
+            _check_dtype(feature.name, given[feature.name], _DTYPES[feature.kind])
+        rows = _rows(given)
+        columns = {f.name: _column(f, given[f.name], rows) for f in self._features}
         return feature_batch(self._schema, columns, {})
 
     def _from_matrix(self, matrix: Tensor) -> FeatureBatch:
+        _check_dtype(FEATURES, matrix, DataType.DOUBLE)
         if matrix.ndim != 2 or matrix.shape[1] != len(self._features) or not len(matrix):
             raise invalid(
                 f"input {FEATURES!r} has shape {list(matrix.shape)}; send [N, "
@@ -180,14 +185,16 @@ def _tail(column: Column, kind: FeatureType) -> tuple[int, ...]:
 def _signatures(
     features: list[_Feature], outputs: Outputs, scores: Column
 ) -> dict[str, SignatureDef]:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
     by_name = SignatureDef(method_name=PREDICT_METHOD)
     for feature in features:
         shape = (-1, *feature.tail)
         _describe(by_name.inputs[feature.name], feature.name, _DTYPES[feature.kind], shape)
     raw = SignatureDef()
     raw.CopyFrom(by_name)
-    for name, values in outputs.items():
-        values = as_tensor(values)
+    for name, output in outputs.items():
+        values = as_tensor(output)
         _describe(raw.outputs[name], name, dtype_of(values), (-1, *values.shape[1:]))
     described = by_name.outputs[SCORES]
     _describe(described, "", DataType.DOUBLE, (-1, *scores.shape[1:]))
@@ -199,6 +206,8 @@ def _signatures(
 
 
 def _matrix_signature(width: int, scores: TensorInfo) -> SignatureDef:
+    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+
     signature = SignatureDef(method_name=PREDICT_METHOD)
     _describe(signature.inputs[FEATURES], FEATURES, DataType.DOUBLE, (-1, width))
     signature.inputs[FEATURES].name = _MATRIX_TENSOR
@@ -207,20 +216,25 @@ def _matrix_signature(width: int, scores: TensorInfo) -> SignatureDef:
 
 
 def _describe(info: TensorInfo, name: str, dtype: DataType, shape: tuple[int, ...]) -> None:
-    info.name, info.dtype = f"{name}:0", dtype
+    info.name, info.dtype = f"{BUNDLE_TENSOR}{name}{_OUTPUT}", dtype
     for size in shape:
         info.tensor_shape.dim.add(size=size)
+
+
+def _plain(tensor: str) -> str:
+    """Return the name of the feature or output that a tensor is."""
+    return tensor.removeprefix(BUNDLE_TENSOR).removesuffix(_OUTPUT)
 
 
 def _array(value: Tensor | TensorProto) -> Tensor:
     return value if isinstance(value, np.ndarray) else tensors.decode(value)
 
 
-def _check_dtype(alias: str, array: Tensor, wanted: int) -> None:
+def _check_dtype(alias: str, array: Tensor, wanted: DataType) -> None:
     found = dtype_of(array)
     if found != wanted:
         raise invalid(
-            f"Expects input {alias!r} to be {DataType(wanted).word} but {found.word} is provided"
+            f"Expects input {alias!r} to be {wanted.word} but {found.word} is provided"
         )
 
 

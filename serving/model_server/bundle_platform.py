@@ -26,10 +26,16 @@ from serving.loaders import load_scorer
 from serving.loaders.devices import CPU
 from serving.loaders.trust import NO_TRUST, ModelTrust
 from serving.model_server.api import ServedModel
+from serving.model_server.batching_parameters import PER_MODEL_FILE
 from serving.model_server.bundle_model import BundleModel
 from serving.model_server.status import Code, StatusError
 
 PLATFORM: Final = "samescore"
+
+OPERATORS_FILES: Final = ("assets.extra", PER_MODEL_FILE)
+"""What an operator puts into a version's folder for the server: warm-up requests, batching. It
+changes no answer, belongs to no bundle, and counts in no digest."""
+
 _SAVED_MODEL: Final = "saved_model"
 
 
@@ -60,7 +66,7 @@ def load_bundle(folder: Path, options: BundleOptions) -> BundleModel:
         SamescoreError: it is not whole, not what its manifest says, or cannot be loaded here.
     """
     bundle = open_bundle(folder)
-    verify_files(bundle)
+    verify_files(bundle, beside=OPERATORS_FILES)
     manifest = bundle.manifest
     scorer = load_scorer(
         manifest.model_format,

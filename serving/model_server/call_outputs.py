@@ -125,7 +125,7 @@ def _plain(values: Tensor) -> Column:
 def _text(value: bytes) -> str:
     """Return a text for any bytes, another one for others.
 
-    >>> _text("数".encode()), _text(b"\\xff"), _text(b"b64:")
+    >>> _text("数".encode()), _text(bytes([255])), _text(b"b64:")
     ('数', 'b64:/w==', 'b64:YjY0Og==')
     """
     try:

@@ -65,6 +65,7 @@ class TensorField:
         number: the field's number.
         bits: the integers that varints stand for, of the same size as `array`'s elements; None
             where the field holds the elements' own bytes.
+        real: of the numbers in a field without `bits`; `array` itself unless that is complex.
     """
 
     type: DataType
@@ -72,10 +73,13 @@ class TensorField:
     field: str
     number: int
     bits: np.dtype[Any] | None = None
+    real: np.dtype[Any] | None = None
 
 
 def _raw(type: DataType, array: DTypeLike, field: str, number: int) -> TensorField:
-    return TensorField(type, np.dtype(array), field, number)
+    kind: np.dtype[Any] = np.dtype(array)  # Any: float or complex, of both sizes
+    real = np.zeros((), kind).real.dtype if kind.kind == "c" else kind
+    return TensorField(type, kind, field, number, real=real)
 
 
 def _varints(

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 CLASSIFY_METHOD: Final = "tensorflow/serving/classify"
 REGRESS_METHOD: Final = "tensorflow/serving/regress"
 INPUTS: Final = "inputs"
+BUNDLE_TENSOR: Final = "samescore/"
+"""How the names of the tensors begin that a bundle's signatures are made up of."""
 CLASSES: Final = "classes"
 SCORES: Final = "scores"
 REGRESS_OUTPUTS: Final = "outputs"
+MAX_CONTEXT_BYTES: Final = 256 << 20
+"""Of a context, over all the examples that it goes before. Upstream has no limit: 1 MB of context
+and 100,000 empty examples take 100 GB."""
 
 
 def serialised_examples(given: input_pb2.Input) -> Tensor:
@@ -35,7 +40,7 @@ def serialised_examples(given: input_pb2.Input) -> Tensor:
     example's.
 
     Raises:
-        StatusError: no example.
+        StatusError: no example; RESOURCE_EXHAUSTED, see `MAX_CONTEXT_BYTES`.
     """
     rows = list(_serialised(given))
     if not rows:
@@ -48,6 +53,13 @@ def serialised_examples(given: input_pb2.Input) -> Tensor:
 def _serialised(given: input_pb2.Input) -> Iterator[bytes]:
     if given.HasField("example_list_with_context"):
         context = given.example_list_with_context.context.SerializeToString()
+        rows = len(given.example_list_with_context.examples)
+        if len(context) * rows > MAX_CONTEXT_BYTES:
+            raise StatusError(
+                Code.RESOURCE_EXHAUSTED,
+                f"A context of {len(context)} bytes for {rows} examples: this server copies"
+                f" {MAX_CONTEXT_BYTES} bytes at most. Send fewer examples at once.",
+            )
         for example in given.example_list_with_context.examples:
             yield context + example.SerializeToString()
     else:
@@ -101,6 +113,11 @@ def _check_method(signature: SignatureDef, method: str, kind: str, check: bool) 
 
 
 def _check_one_input(signature: SignatureDef) -> None:
+    if any(info.name.startswith(BUNDLE_TENSOR) for info in signature.inputs.values()):
+        raise invalid(
+            "This model takes features, not tf.Examples: a bundle answers Predict only. "
+            "GetModelMetadata names its inputs."
+        )
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
 

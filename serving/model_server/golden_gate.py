@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +32,9 @@ from serving.core.state import ServableId
 from serving.loaders.named_inputs import Input, input_arrays
 from serving.model_server.api import ServedModel
 from serving.model_server.bundle_model import RAW_SIGNATURE, as_tensor, feeds_of
+from serving.model_server.bundle_platform import OPERATORS_FILES
 from serving.model_server.dtypes import FIELDS, DataType
+from serving.model_server.golden_gate_mode import GoldenGate
 from serving.model_server.inference import DEFAULT_SIGNATURE
 from serving.model_server.status import Code, FinalError, StatusError
 
@@ -42,18 +43,6 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _SAVED_MODEL: Final = "saved_model"
-
-
-class GoldenGate(StrEnum):
-    """What a failing golden gate does.
-
-    enforce: the version does not become AVAILABLE. report: it does, and the report is logged.
-    off: nobody asks, as upstream.
-    """
-
-    ENFORCE = "enforce"
-    REPORT = "report"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +106,7 @@ def gate(folder: Path, model: ServedModel, max_batch: int) -> GateReport:
         SamescoreError: the bundle is damaged, or its model cannot score.
     """
     bundle = open_bundle(folder)
-    verify_files(bundle)
+    verify_files(bundle, beside=OPERATORS_FILES)
     manifest = bundle.manifest
     return run_gate(
         bundle.golden(),

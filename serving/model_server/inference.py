@@ -24,6 +24,7 @@ from serving.model_server.api import ServedModel
 from serving.model_server.status import Code, StatusError, invalid
 
 if TYPE_CHECKING:
+    from tensorflow.core.framework.tensor_pb2 import TensorProto
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
     from serving.model_server.api import Tensor
@@ -66,7 +67,8 @@ def predict(
     feeds = _feeds(signature, request)
     fetches = _fetches(signature, request)
     outputs = model.run(signature, feeds, fetches)
-    response = predict_pb2.PredictResponse(model_spec=answered(spec, key))
+    response = predict_pb2.PredictResponse(model_spec=spec)
+    response.model_spec.signature_name = key
     for alias, output in zip(fetches, outputs, strict=True):
         tensors.encode(output, response.outputs[alias], as_content)
     return response
@@ -186,26 +188,33 @@ def _examples_signature(model: ServedModel, key: str) -> SignatureDef:
 
 def _feeds(signature: SignatureDef, request: predict_pb2.PredictRequest) -> dict[str, Tensor]:
     _check_inputs_count(signature, request)
+    sent = request.inputs
     feeds, used = {}, 0
-    for alias, info in signature.inputs.items():
-        if alias in request.inputs:
-            proto, used = request.inputs[alias], used + 1
-        elif alias in signature.defaults:
-            proto = signature.defaults[alias]
+    for alias in signature.inputs:
+        if alias in sent:
+            proto, used = sent[alias], used + 1
         else:
-            raise invalid(
-                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and"
-                " no default value provided. Inputs expected to be in the request"
-                f" {{{_joined(request.inputs)}}}, or default input alias set:"
-                f" {_joined(signature.defaults)}"
-            )
+            proto = _default(signature, request, alias)
         try:
             feeds[alias] = tensors.decode(proto)
         except tensors.MalformedTensorError as error:
             raise invalid(f"tensor parsing error: {alias}") from error
-    if used != len(request.inputs):
+    if used != len(sent):
         raise _unused_inputs(signature, request)
     return feeds
+
+
+def _default(
+    signature: SignatureDef, request: predict_pb2.PredictRequest, alias: str
+) -> TensorProto:
+    if alias in signature.defaults:
+        return signature.defaults[alias]
+    raise invalid(
+        f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in"
+        " request and no default value provided. Inputs expected to be in the request"
+        f" {{{_joined(request.inputs)}}}, or default input alias set:"
+        f" {_joined(signature.defaults)}"
+    )
 
 
 def _check_inputs_count(signature: SignatureDef, request: predict_pb2.PredictRequest) -> None:
@@ -230,6 +239,8 @@ def _unused_inputs(signature: SignatureDef, request: predict_pb2.PredictRequest)
 
 
 def _fetches(signature: SignatureDef, request: predict_pb2.PredictRequest) -> tuple[str, ...]:
+    if not request.output_filter:
+        return tuple(signature.outputs)
     seen: dict[str, None] = {}
     for alias in request.output_filter:
         if alias not in signature.outputs:
@@ -240,7 +251,7 @@ def _fetches(signature: SignatureDef, request: predict_pb2.PredictRequest) -> tu
         if alias in seen:
             raise invalid(f"duplicate output tensor alias: {alias}")
         seen[alias] = None
-    return tuple(seen) or tuple(signature.outputs)
+    return tuple(seen)
 
 
 def _joined(names: Iterable[str] | Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -125,19 +125,4 @@ class Histogram:
             }
 
 
-class Gauge:
-    """A value that is asked for when the page is.
-
-    Args:
-        name: as upstream registers it, with slashes.
-        label_names: of its labels.
-        read: returns the cells.
-    """
-
-    def __init__(
-        self, name: str, label_names: Labels, read: Callable[[], Mapping[Labels, int]] = dict
-    ) -> None:
-        self.name, self.label_names, self.cells = name, label_names, read
-
-
-Family: TypeAlias = Counter | Histogram | Gauge
+Family: TypeAlias = Counter | Histogram

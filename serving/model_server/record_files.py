@@ -81,9 +81,11 @@ class RecordFiles:
             prefix.parent.mkdir(parents=True, exist_ok=True)
             for left in _files(prefix, _OPEN):
                 _mend(left)
-            self._kept = sum(path.stat().st_size for path in _files(prefix, ""))
+            self._kept = self._measured()
         except OSError as e:
-            raise LogError(f"request logging to {prefix}: {e.strerror}; give a writable path") from e
+            raise LogError(
+                f"request logging to {prefix}: {e.strerror}; give a writable path"
+            ) from e
 
     def write(self, record: bytes) -> None:
         """Add a record.
@@ -94,12 +96,8 @@ class RecordFiles:
         if self._closed:
             raise LogError(f"request logging to {self._prefix}: closed")
         framed = frame(record)
-        if self._kept + self._size + len(framed) > self._bounds.total_bytes:
-            raise LogError(
-                f"request logging to {self._prefix}: its files hold {self._bounds.total_bytes} "
-                "bytes; move them away, and restart the server or give another prefix"
-            )
         try:
+            self._find_room(len(framed))
             if self._fd < 0:
                 self._begin()
             self._append(framed)
@@ -113,6 +111,20 @@ class RecordFiles:
         self._closed = True
         if self._fd >= 0:
             self._finish()
+
+    def _find_room(self, size: int) -> None:
+        bound = self._bounds.total_bytes - self._size - size
+        if self._kept > bound:
+            self._kept = self._measured()  # files may have been moved away
+        if self._kept > bound:
+            raise LogError(
+                f"request logging to {self._prefix}: its files hold all of "
+                f"{self._bounds.total_bytes} bytes; move finished ones away, or raise the bound"
+            )
+
+    def _measured(self) -> int:
+        """Return what the files hold, the one at hand aside."""
+        return sum(_size_bytes(path) for path in _files(self._prefix, "") if path != self._path)
 
     def _begin(self) -> None:
         stamp = f"{time.time_ns() // 1000:016d}-{os.getpid()}-{next(_NUMBERS)}"
@@ -142,6 +154,13 @@ class RecordFiles:
             self._path.rename(self._path.with_suffix(""))
         finally:
             os.close(fd)
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # moved away, or renamed, since the folder was listed
 
 
 def _files(prefix: Path, end: str) -> Iterator[Path]:

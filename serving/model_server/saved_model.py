@@ -52,6 +52,21 @@ class _Prepared:
     dtypes: tuple[DataType, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How some aliases of a signature are run.
+
+    Attributes:
+        prepared: the call.
+        order: the aliases to feed, as the call takes them.
+        places: of each fetch among what the call returns.
+    """
+
+    prepared: _Prepared
+    order: tuple[str, ...]
+    places: tuple[int, ...]
+
+
 class SavedModel:
     """A loaded SavedModel; any number of threads may run it.
 
@@ -67,9 +82,13 @@ class SavedModel:
         self._session, self._signatures = session, dict(signatures)
         self._prepared: dict[tuple[tuple[str, ...], tuple[str, ...]], _Prepared] = {}
         self._preparing = threading.Lock()
+        # By a signature's identity, which is its own as long as the model has it, and aliases.
+        self._plans: dict[tuple[int, tuple[str, ...], tuple[str, ...]], _Plan] = {}
+        self._own = frozenset(map(id, self._signatures.values()))
         self._hint_seconds = 0.0
         # At the interpreter's end TensorFlow is taken apart first: its calls then fail to go.
         weakref.finalize(self, self._prepared.clear)
+        weakref.finalize(self, self._plans.clear)
 
     @property
     def signatures(self) -> Mapping[str, SignatureDef]:
@@ -93,19 +112,39 @@ class SavedModel:
             StatusError: a feed's dtype is not the graph's, or TensorFlow's own code and text.
         """
         started = time.perf_counter()
+        plan = self._plan(signature, tuple(feeds), fetches)
+        arrays = [_array(feeds[alias]) for alias in plan.order]
+        _check_dtypes(arrays, plan.prepared.dtypes)
+        outputs = _run(plan.prepared.call, arrays)
+        self._hint_seconds = max(time.perf_counter() - started, self._hint_seconds * _HINT_DECAY)
+        return [outputs[place] for place in plan.places]
+
+    def _plan(
+        self, signature: SignatureDef, feeds: tuple[str, ...], fetches: tuple[str, ...]
+    ) -> _Plan:
+        key = (id(signature), feeds, fetches)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._make_plan(signature, feeds, fetches)
+            if id(signature) in self._own:
+                if len(self._plans) >= MAX_CALLS:
+                    self._plans.clear()
+                self._plans[key] = plan
+        return plan
+
+    def _make_plan(
+        self, signature: SignatureDef, feeds: tuple[str, ...], fetches: tuple[str, ...]
+    ) -> _Plan:
         # Sorted by tensor: upstream numbers its arguments so, and the same tensors in another order
         # are the same call.
-        given = sorted(
-            ((signature.inputs[alias].name, value) for alias, value in feeds.items()), key=_name
-        )
+        given = sorted((signature.inputs[alias].name, alias) for alias in feeds)
         names = [signature.outputs[alias].name for alias in fetches]
         wanted = tuple(sorted(set(names)))
-        prepared = self._prepare(tuple(name for name, _ in given), wanted)
-        arrays = [_array(value) for _, value in given]
-        _check_dtypes(arrays, prepared.dtypes)
-        found = dict(zip(wanted, _run(prepared.call, arrays), strict=True))
-        self._hint_seconds = max(time.perf_counter() - started, self._hint_seconds * _HINT_DECAY)
-        return [found[name] for name in names]
+        return _Plan(
+            self._prepare(tuple(name for name, _ in given), wanted),
+            tuple(alias for _, alias in given),
+            tuple(map(wanted.index, names)),
+        )
 
     def _prepare(self, feeds: tuple[str, ...], fetches: tuple[str, ...]) -> _Prepared:
         key = (feeds, fetches)
@@ -158,6 +197,9 @@ def status_of(error: Exception) -> StatusError:
     code, message = getattr(error, "error_code", None), getattr(error, "message", None)
     if isinstance(code, int) and code in Code.__members__.values() and isinstance(message, str):
         return StatusError(Code(code), message)
+    if isinstance(error, UnicodeDecodeError):
+        # TensorFlow quoted bytes that are no text, and Python could not read its message.
+        return StatusError(Code.INVALID_ARGUMENT, error.object.decode(errors="replace"))
     # Python's own checks stand where TensorFlow's C++ would say INVALID_ARGUMENT.
     wrong = isinstance(error, TypeError | ValueError)
     return StatusError(Code.INVALID_ARGUMENT if wrong else Code.INTERNAL, str(error))
@@ -176,10 +218,6 @@ def _dtype(number: int) -> DataType:
     except ValueError as error:
         text = f"this server feeds no tensors of dtype {number} of TensorFlow"
         raise StatusError(Code.UNIMPLEMENTED, text) from error
-
-
-def _name(feed: tuple[str, object]) -> str:
-    return feed[0]
 
 
 def _output(name: str) -> str:

@@ -22,6 +22,7 @@ from serving.loaders.devices import CPU, only_cpu
 from serving.loaders.tensorflow_runtime import start_tensorflow
 from serving.model_server.saved_model import SavedModel, Session, make_call, tensorflow_errors
 from serving.model_server.status import Code, StatusError, not_found
+from serving.model_server.variables import uninitialised
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.graph_pb2 import GraphDef
@@ -71,7 +72,8 @@ def load_saved_model(folder: Path, options: SessionOptions | None = None) -> Sav
     Raises:
         StatusError: as upstream's: NOT_FOUND without `saved_model.pb` or without a meta graph of
             these tags, UNIMPLEMENTED for a session bundle of TensorFlow 0.x, DATA_LOSS for a file
-            that is no SavedModel, or what restoring and initialising fail with.
+            that is no SavedModel, or what restoring and initialising fail with. Unlike upstream's:
+            NOT_FOUND without the files of its variables, see `variables`.
         ConfigError: another device.
     """
     options = options or SessionOptions()
@@ -80,8 +82,10 @@ def load_saved_model(folder: Path, options: SessionOptions | None = None) -> Sav
     meta = _meta_graph(_read(folder), options.tags)
     session = _session(meta, options)
     feeds = list(_asset_feeds(meta, folder))
-    _restore(session, meta, folder, feeds)
+    is_restored = _restore(session, meta, folder, feeds)
     _initialise(session, meta, feeds)
+    if not is_restored:
+        _check_variables(session, folder)
     return SavedModel(session, _signatures(meta))
 
 
@@ -204,13 +208,27 @@ def _collected_assets(meta: MetaGraphDef) -> Iterator[AssetFileDef]:
 
 def _restore(
     session: Session, meta: MetaGraphDef, folder: Path, assets: list[tuple[str, str]]
-) -> None:
+) -> bool:
+    """Read the variables, if the graph reads any; false when the files for it are not there."""
+    if not meta.HasField("saver_def"):
+        return True
     variables = folder / "variables" / "variables"
-    if not meta.HasField("saver_def") or not variables.with_suffix(".index").exists():
-        return
+    if not variables.with_suffix(".index").exists():
+        return False
     saver = meta.saver_def
     feeds = [(saver.filename_tensor_name, os.fspath(variables)), *assets]
     _run_operation(session, saver.restore_op_name, feeds)
+    return True
+
+
+def _check_variables(session: Session, folder: Path) -> None:
+    """Refuse a model whose variables' files are not there, unless it does without."""
+    missing = uninitialised(session)
+    if missing:
+        raise not_found(
+            f"Could not find {folder / 'variables' / 'variables.index'}, and nothing else sets the"
+            f" model's variables ({', '.join(missing[:5])}). Is the version still being copied?"
+        )
 
 
 def _initialise(session: Session, meta: MetaGraphDef, assets: list[tuple[str, str]]) -> None:

@@ -35,6 +35,7 @@ from consistency.scored import (
 from consistency.tensor_calls import MODEL_SERVER_DIGEST, TensorCallCodec
 from serving.core.state import ServableId
 from serving.model_server.api import ServedModel
+from serving.model_server.bundle_platform import OPERATORS_FILES
 from serving.model_server.call_outputs import rows_of, signature_of, version_of
 from serving.model_server.dtypes import DataType
 from serving.model_server.inference import DEFAULT_SIGNATURE
@@ -42,9 +43,6 @@ from serving.model_server.observed import ObservedCall
 from serving.model_server.status import Code, StatusError
 
 _LOG: Final = logging.getLogger(__name__)
-
-WARM_UP_FOLDER: Final = "assets.extra"
-"""Of a version: what is in it changes no answer, and no digest."""
 
 _SERVE: Final = frozenset({"serve"})
 _BUNDLE: Final = "bundle"
@@ -106,8 +104,8 @@ class ServedFrom:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return the digest of a version's files, its warm-up requests left out."""
-    return digest_folder(folder, without=WARM_UP_FOLDER)
+    """Return the digest of a version's files, less what only the server reads."""
+    return digest_folder(folder, without=OPERATORS_FILES)
 
 
 def served_info(

@@ -13,7 +13,6 @@ from typing import Final
 from serving.model_server.metric_families import (
     Counter,
     Family,
-    Gauge,
     Histogram,
     exponential,
 )
@@ -69,7 +68,6 @@ class ServingMetrics:
         self.request_log_count = Counter(
             f"{_SERVING}/request_log_count", ("model_name", "status_code")
         )
-        self.mlmd_map = Gauge(f"{_SERVING}/mlmd_map", ())
         self._add_loading()
         self._add_batching()
         self.version_request_count: Counter | None = None

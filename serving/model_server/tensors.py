@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
     from serving.model_server.api import Tensor
 
-MAX_FILLED_BYTES: Final = 256 << 20
+MAX_FILLED_BYTES: Final = 64 << 20
 """How large a tensor may grow whose shape asks for more values than were sent. Upstream allocates
 whatever is asked for: a message of 30 bytes can take all memory."""
+MAX_AXES: Final = 254
+"""TensorFlow's own limit."""
+_STRING_BYTES: Final = 64  # What an empty string takes, here and in a graph.
 
 _BULK: Final = 128  # Values from which the wire form pays.
+_SMALL_BYTES: Final = 4096  # Up to which one copy more costs less than three views.
 _MAX_SIZE: Final = (1 << 63) - 1
 _MASK: Final = (1 << 64) - 1
 
@@ -82,7 +86,7 @@ def encode(array: Tensor, proto: TensorProto, as_content: bool = False) -> None:
     """
     proto.tensor_shape.SetInParent()  # A scalar's shape is there, and empty.
     for size in array.shape:
-        proto.tensor_shape.dim.add().size = size
+        proto.tensor_shape.dim.add(size=size)
     if array.dtype == object:
         _encode_strings(array, proto, as_content)
         return
@@ -97,9 +101,11 @@ def encode(array: Tensor, proto: TensorProto, as_content: bool = False) -> None:
 
 
 def _shape(proto: TensorShapeProto) -> tuple[tuple[int, ...], int]:
-    shape = tuple(dim.size for dim in proto.dim)
-    if proto.unknown_rank or any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in proto.dim])  # a list is made faster than a generator
+    if proto.unknown_rank or min(shape, default=0) < 0:
         raise MalformedTensorError("the shape is not known")
+    if len(shape) > MAX_AXES:  # Before it is multiplied out: that takes minutes for a megabyte.
+        raise MalformedTensorError(f"{len(shape)} axes")
     size = math.prod(shape)
     if size > _MAX_SIZE:
         raise MalformedTensorError("the shape overflows")
@@ -129,8 +135,9 @@ def _decode_strings(proto: TensorProto, size: int) -> Tensor:
         if found is None:
             raise MalformedTensorError("the content is not a list of strings of the shape's size")
     else:
-        _check_fill(size, len(proto.string_val), np.dtype(object).itemsize)
         found = list(proto.string_val[:size])
+        # A graph holds each string for itself, the last one as often as it fills up.
+        _check_fill(size, len(found), _STRING_BYTES + len(found[-1] if found else b""))
     strings = np.empty(size, dtype=object)
     strings[: len(found)] = found
     strings[len(found) :] = found[-1] if found else b""
@@ -141,12 +148,13 @@ def _decode_field(proto: TensorProto, kind: TensorField, size: int) -> Tensor:
     field = getattr(proto, kind.field)
     each = 2 if kind.array.kind == "c" else 1  # A complex number is two values.
     sent = len(field) // each
-    _check_fill(size, sent, kind.array.itemsize)
+    if sent < size:
+        _check_fill(size, sent, kind.array.itemsize)
     if len(field) >= _BULK:
         payload = tensor_wire.packed_payload(proto.SerializeToString(), kind.number)
         values = _from_wire(payload, kind)
     else:
-        values = _from_numbers(list(field[: sent * each]), kind)
+        values = _from_numbers(field[: sent * each], kind)
     if sent >= size:
         return values[:size]
     filled = np.empty(size, dtype=kind.array)
@@ -167,8 +175,8 @@ def _from_numbers(numbers: list[Any], kind: TensorField) -> Tensor:  # Any: bool
         # As uint64, to which negative numbers wrap as they do on the wire.
         wide = [int(number) & _MASK for number in numbers]
         return _narrow(np.array(wide, dtype=np.uint64), kind)
-    real = np.float32 if kind.array.itemsize == 4 or kind.array == np.complex64 else np.float64
-    return np.array(numbers, dtype=real).view(kind.array)
+    found = np.array(numbers, dtype=kind.real)
+    return found if kind.real is kind.array else found.view(kind.array)
 
 
 def _narrow(values: tensor_wire.Unsigned, kind: TensorField) -> Tensor:
@@ -189,11 +197,17 @@ def _encode_strings(array: Tensor, proto: TensorProto, as_content: bool) -> None
 
 
 def _encode_field(array: Tensor, kind: TensorField, proto: TensorProto) -> None:
-    flat = np.ascontiguousarray(array).reshape(-1)
     payload: bytes | memoryview
-    if kind.bits is None:
-        payload = flat.view(np.uint8).data
+    if kind.bits is None and array.nbytes <= _SMALL_BYTES:
+        payload = array.tobytes()
+    elif kind.bits is None:
+        payload = _flat(array).view(np.uint8).data
     else:
         # Through int64: a negative number has ten bytes on the wire, as every protobuf writes it.
-        payload = tensor_wire.encode_varints(flat.view(kind.bits).astype(np.int64).view(np.uint64))
+        wide = _flat(array).view(kind.bits).astype(np.int64)
+        payload = tensor_wire.encode_varints(wide.view(np.uint64))
     proto.MergeFromString(tensor_wire.packed_field(kind.number, payload))
+
+
+def _flat(array: Tensor) -> Tensor:
+    return np.ascontiguousarray(array).reshape(-1)

@@ -30,6 +30,7 @@ PURE_CORE = (
     "consistency/replay/rows.py",
     "consistency/replay/stages.py",
     "consistency/replay/worst.py",
+    "consistency/tensor_calls.py",
     "monitors/alerting/settings.py",
     "monitors/alerting/alerts.py",
     "dashboards/board.py",
@@ -59,6 +60,8 @@ PURE_CORE = (
     "serving/backends/exact_json.py",
     "serving/backends/health.py",
     "serving/core/policy.py",
+    "serving/model_server/batch_tensors.py",
+    "serving/model_server/crc32c.py",
     "serving/model_server/labels.py",
     "monitors/online/window.py",
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from consistency.digest import (
     digest_bytes,
     digest_file,
+    digest_folder,
     digest_json,
     digest_sources,
     package_root,
@@ -30,6 +31,20 @@ def test_a_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000
     path.write_bytes(data)
     assert digest_file(path) == digest_bytes(data)
+
+
+def test_a_folder_has_the_digest_of_its_files_less_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "model.pb").write_bytes(b"1")
+    (tmp_path / "variables" / "data").write_bytes(b"2")
+    whole = digest_folder(tmp_path)
+    (tmp_path / "extra").mkdir()
+    (tmp_path / "extra" / "notes").write_bytes(b"3")
+    (tmp_path / "settings").write_bytes(b"4")
+    assert digest_folder(tmp_path) != whole
+    assert digest_folder(tmp_path, without=["extra", "settings"]) == whole
+    (tmp_path / "variables" / "data").rename(tmp_path / "variables" / "other")
+    assert digest_folder(tmp_path, without=["extra", "settings"]) != whole
 
 
 def test_the_order_of_keys_does_not_matter_and_everything_else_does() -> None:

@@ -21,6 +21,7 @@ from consistency.errors import LimitError
 from serving.faces.tfs_rest.handler import HTTP_STATUS, Answer, RestHandler, error_answer
 from serving.faces.tfs_rest.routes import Call, Route, SilentError, is_handled, parse_target
 from serving.faces.tione import ClientGoneError, Message, Receive, Scope, Send, read_body
+from serving.model_server.received import OnRefused, Reception
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class RestApp:
             clear), how it ended, how many seconds it took.
         hint_seconds: how long a model's calls take at most, 0.0 for unknown; short ones run on the
             event loop and save a change of threads.
+        reception: where bodies are left for an API that logs them.
+        refused: told of bodies that the API never saw.
     """
 
     def __init__(
@@ -93,9 +96,13 @@ class RestApp:
         pages: Mapping[str, Callable[[], bytes]] | None = None,
         observe: Observer = _no_observer,
         hint_seconds: Callable[[str], float] = lambda _model: 0.0,
+        reception: Reception | None = None,
+        refused: OnRefused | None = None,
     ) -> None:
         self._options = options or RestOptions()
-        self._handler = RestHandler(api, exact_floats=self._options.exact_floats)
+        self._handler = RestHandler(
+            api, exact_floats=self._options.exact_floats, reception=reception, refused=refused
+        )
         self._pages = dict(pages or {})
         self._observe = observe
         self._hint_seconds = hint_seconds

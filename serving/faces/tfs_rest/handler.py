@@ -15,6 +15,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusRequest
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
+from consistency.tensor_calls import Method, Wire
 from serving.faces.tfs_rest.examples_request import fill_examples_request
 from serving.faces.tfs_rest.json_write import quote, record
 from serving.faces.tfs_rest.predict_request import JsonFormat, fill_predict_request
@@ -22,6 +23,7 @@ from serving.faces.tfs_rest.predict_response import column_body, row_body
 from serving.faces.tfs_rest.proto_json import metadata_body, status_body
 from serving.faces.tfs_rest.results_response import classification_body, regression_body
 from serving.faces.tfs_rest.routes import Call, Route
+from serving.model_server.received import OnRefused, Reception
 from serving.model_server.status import Code, StatusError, invalid
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
     from serving.model_server.api import InferenceApi
 
 logger = logging.getLogger(__name__)
+
+METHODS: Final = {
+    Call.PREDICT: Method.PREDICT,
+    Call.CLASSIFY: Method.CLASSIFY,
+    Call.REGRESS: Method.REGRESS,
+}
+"""What is logged, by what the path says."""
 
 HTTP_STATUS: Final = {
     Code.OK: 200,
@@ -70,15 +79,27 @@ class RestHandler:
     Args:
         api: what answers.
         exact_floats: read and write floats exactly instead of as upstream does.
+        reception: where bodies are left for an API that logs them.
+        refused: told of bodies that the API never saw.
     """
 
-    def __init__(self, api: InferenceApi, *, exact_floats: bool = False) -> None:
+    def __init__(
+        self,
+        api: InferenceApi,
+        *,
+        exact_floats: bool = False,
+        reception: Reception | None = None,
+        refused: OnRefused | None = None,
+    ) -> None:
         self._api = api
         self._exact = exact_floats
+        self._reception, self._refused = reception, refused
 
     def answer(self, route: Route, body: bytes) -> Answer:
         """Answer a request; every failure becomes an answer with a message."""
         try:
+            if self._reception is not None and route.call in METHODS:
+                return Answer(Code.OK, self._logged(route, body, self._reception))
             return Answer(Code.OK, self._body(route, body))
         except StatusError as error:
             return error_answer(error.code, error.message)
@@ -87,6 +108,20 @@ class RestHandler:
         ) as error:  # whatever it is, the client gets a message and the server lives on
             logger.exception("request failed: %s of model %s", route.call or "status", route.model)
             return error_answer(Code.INTERNAL, f"Internal error: {type(error).__name__}")
+
+    def _logged(self, route: Route, body: bytes, reception: Reception) -> bytes:
+        """Return the answer's body; what is refused before the API sees it is told as well."""
+        reception.leave(body, Wire.REST_EXACT if self._exact else Wire.REST)
+        try:
+            return self._body(route, body)
+        except StatusError as error:
+            received = reception.take()
+            if received is not None and self._refused is not None:
+                model = (route.model, route.version, route.label)
+                self._refused(METHODS[route.call], model, received, error)
+            raise
+        finally:
+            reception.take()
 
     def _body(self, route: Route, body: bytes) -> bytes:
         if route.call is Call.PREDICT:

@@ -135,6 +135,17 @@ def test_retries_end_in_a_success_or_in_the_last_error() -> None:
         assert shelf.events.count("load b/1") == 3
 
 
+def test_what_would_fail_the_same_way_is_not_tried_again() -> None:
+    shelf = Shelf(failures={"a/1": 1})
+    options = ManagerOptions(
+        max_retries=5, retry_seconds=600.0, is_final=lambda error: str(error) == "torn"
+    )
+    with running(shelf, options) as manager:
+        manager.reconcile(found(a=[1]))
+        wait_until(lambda: states(manager) == {"a/1": "END"})
+        assert shelf.events == ["load a/1"]
+
+
 def test_the_wait_for_the_next_attempt_ends_when_nobody_wants_the_version() -> None:
     shelf = Shelf(failures={"m/1": 1})
     options = ManagerOptions(max_retries=5, retry_seconds=600.0, forgives=True)

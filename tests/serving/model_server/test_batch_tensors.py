@@ -11,7 +11,7 @@ from serving.model_server import batch_tensors
 from serving.model_server.status import Code, StatusError
 
 
-def failed(call: Callable, *args: object, **named: object) -> StatusError:
+def failed(call: Callable[..., object], *args: object, **named: object) -> StatusError:
     with pytest.raises(StatusError) as raised:
         call(*args, **named)
     return raised.value
@@ -28,7 +28,7 @@ def failed(call: Callable, *args: object, **named: object) -> StatusError:
         ),
     ],
 )
-def test_a_request_that_has_no_size(inputs: dict, said: str) -> None:
+def test_a_request_that_has_no_size(inputs: dict[str, np.ndarray], said: str) -> None:
     error = failed(batch_tensors.batch_size, inputs)
     assert (error.code, error.message) == (Code.INVALID_ARGUMENT, said)
 

@@ -60,8 +60,10 @@ def test_every_field(tmp_path: Path) -> None:
         ("num_batch_threads { value: 99999 }", "num_batch_threads must be at most 4096; was 99999"),
         (
             "allowed_batch_sizes: 8",
-            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 8; "
-            "expected 1000",
+            (
+                "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 8; "
+                "expected 1000"
+            ),
         ),
         (
             "allowed_batch_sizes: [8, 4] max_batch_size { value: 4 }",

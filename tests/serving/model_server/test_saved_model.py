@@ -235,6 +235,43 @@ def test_damaged_variables(tmp_path: Path) -> None:
     assert error.message.startswith("Read less bytes than requested")
 
 
+def test_variables_that_are_not_there_yet(built: Built, tmp_path: Path) -> None:
+    for given in (HALF, built("two_inputs")):
+        folder = tmp_path / given.parent.name
+        shutil.copytree(given, folder)
+        shutil.rmtree(folder / "variables")
+        error = failed(load_saved_model, folder)
+        assert error.code is Code.NOT_FOUND
+        assert "variables.index" in error.message
+        assert "still being copied" in error.message
+        shutil.copytree(given / "variables", folder / "variables")
+        load_saved_model(folder)
+
+
+def test_variables_that_the_model_sets_itself(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    v1, folder = tf.compat.v1, tmp_path / "1"
+    builder = v1.saved_model.Builder(str(folder))
+    with v1.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        seven = v1.get_variable("seven", initializer=tf.constant(7.0), use_resource=False)
+        eight = v1.get_variable("eight", initializer=tf.constant(8.0), use_resource=True)
+        session.run(v1.global_variables_initializer())
+        total = v1.saved_model.build_tensor_info(seven + eight)
+        signature = v1.saved_model.build_signature_def(outputs={"y": total})
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            signature_def_map={"serving_default": signature},
+            main_op=v1.global_variables_initializer(),
+        )
+    builder.save()
+    shutil.rmtree(folder / "variables")
+    model = load_saved_model(folder)
+    (found,) = model.run(model.signatures["serving_default"], {}, ("y",))
+    assert found == 15.0
+
+
 def test_a_saved_model_in_text(tmp_path: Path) -> None:
     folder = copied(tmp_path)
     binary = folder / "saved_model.pb"
@@ -273,3 +310,13 @@ def test_a_folder_of_both_kinds(tmp_path: Path) -> None:
     assert len(load_tensorflow(folder, TensorFlowOptions(prefer_tflite=True)).signatures) == 1
     full = load_tensorflow(HALF, TensorFlowOptions(prefer_tflite=True))
     assert isinstance(full, SavedModel)
+
+
+def test_a_graphs_error_that_quotes_bytes_arrives_in_tensorflows_words() -> None:
+    model = load_saved_model(HALF)
+    signature = model.signatures["classify_x_to_y"]
+    broken = np.array([b"\xff\xfe\xfd no tf.Example"], object)
+    (feed,), fetches = signature.inputs, tuple(signature.outputs)
+    error = failed(model.run, signature, {feed: broken}, fetches)
+    assert error.code is Code.INVALID_ARGUMENT
+    assert "Could not parse example input" in error.message

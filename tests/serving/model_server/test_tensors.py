@@ -152,6 +152,18 @@ def test_a_fill_is_bounded(dtype: DataType) -> None:
     assert raised.value.code is Code.RESOURCE_EXHAUSTED
 
 
+def test_a_fill_with_a_long_string_is_bounded() -> None:
+    assert tensors.decode(proto(DataType.STRING, 60, string_val=[b"x" * 1_000_000])).size == 60
+    with pytest.raises(StatusError) as raised:
+        tensors.decode(proto(DataType.STRING, 70, string_val=[b"", b"x" * 1_000_000]))
+    assert raised.value.code is Code.RESOURCE_EXHAUSTED
+
+
+def test_more_axes_than_tensorflow_has() -> None:
+    with pytest.raises(tensors.MalformedTensorError, match="300000 axes"):
+        tensors.decode(proto(DataType.FLOAT, *[1 << 62] * 300_000))
+
+
 def test_an_output_that_tensorflow_has_no_dtype_for() -> None:
     with pytest.raises(StatusError, match="datetime64"):
         tensors.encode(np.zeros(1, "datetime64[s]"), tensor_pb2.TensorProto())
