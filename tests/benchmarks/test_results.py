@@ -74,8 +74,6 @@ def test_every_budget_of_the_design_is_the_one_that_is_checked() -> None:
         "monitors.online_mean_us": "≤ 5",
         "model_server.sequential_rps": "≥ 2500",
         "model_server.inflight16_rps": "≥ 5000",
-        "model_server.sequential_rps": "≥ 2500",
-        "model_server.inflight16_rps": "≥ 5000",
         "model_server.tensor_decode_vs_copy": "≤ 3",
         "model_server.tensor_encode_vs_copy": "≤ 3",
         "import.consistency_s": "< 0.3",
