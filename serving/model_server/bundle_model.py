@@ -233,9 +233,7 @@ def _array(value: Tensor | TensorProto) -> Tensor:
 def _check_dtype(alias: str, array: Tensor, wanted: DataType) -> None:
     found = dtype_of(array)
     if found != wanted:
-        raise invalid(
-            f"Expects input {alias!r} to be {wanted.word} but {found.word} is provided"
-        )
+        raise invalid(f"Expects input {alias!r} to be {wanted.word} but {found.word} is provided")
 
 
 def _rows(arrays: Mapping[str, Tensor]) -> int:
