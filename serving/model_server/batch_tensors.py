@@ -5,6 +5,7 @@ The checks and their words are those of upstream's batching session.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from serving.model_server.api import Tensor
 
 _MOST_PADDED_RANK: Final = 6
+MAX_PADDED_BYTES: Final = 256 << 20
+"""Of one tensor of a batch that was filled up. Upstream has no limit: three requests of 4 kB, each
+long in another axis, take 4 GB."""
 
 
 def batch_size(inputs: Mapping[str, Tensor]) -> int:
@@ -50,7 +54,7 @@ def merge(
 
     Raises:
         StatusError: FAILED_PRECONDITION, the other axes differ and are not to be filled up.
-            INVALID_ARGUMENT, they cannot be.
+            INVALID_ARGUMENT, they cannot be; RESOURCE_EXHAUSTED, see `MAX_PADDED_BYTES`.
     """
     return {
         name: _merge_tensor(name, [request[name] for request in requests], rows, pad_inner)
@@ -84,7 +88,22 @@ def _padded(name: str, parts: list[Tensor]) -> list[Tensor]:
     if parts[0].ndim > _MOST_PADDED_RANK:
         raise invalid("Only tensors with rank from 1 to 6 can be padded.")
     inner = tuple(max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True))
+    _check_padded(name, parts, inner)
     return [_padded_to(part, inner) for part in parts]
+
+
+def _check_padded(name: str, parts: list[Tensor], inner: tuple[int, ...]) -> None:
+    if all(part.shape[1:] == inner for part in parts):
+        return
+    rows = sum(part.shape[0] for part in parts)
+    size_bytes = rows * math.prod(inner) * parts[0].itemsize
+    if size_bytes > MAX_PADDED_BYTES:
+        raise StatusError(
+            Code.RESOURCE_EXHAUSTED,
+            f"Tensors with name '{name}' from different tasks take {size_bytes} bytes when they are"
+            f" filled up to the same inner shape {list(inner)}; this server fills up"
+            f" {MAX_PADDED_BYTES} bytes at most.",
+        )
 
 
 def _padded_to(part: Tensor, inner: tuple[int, ...]) -> Tensor:

@@ -202,7 +202,7 @@ class _Predictions:
         return answer
 
     def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
+        _not_stood_in_for(context)
 
     Regress = MultiInference = Classify
 
@@ -225,7 +225,14 @@ class _Models:
         return answer
 
     def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        raise NotImplementedError
+        _not_stood_in_for(context)
+
+
+def _not_stood_in_for(context: Any) -> None:
+    """Answer as a server does that lacks a method: the wrapper calls none of these."""
+    import grpc
+
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "the stand-in has Predict and metadata alone")
 
 
 @contextmanager

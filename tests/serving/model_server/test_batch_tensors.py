@@ -74,6 +74,15 @@ def test_what_cannot_be_filled() -> None:
     assert "different ranks" in failed(batch_tensors.merge, ranks, 2, pad_inner=True).message
 
 
+def test_what_would_be_filled_up_without_measure() -> None:
+    shapes = [(1, 1000, 1, 1), (1, 1, 1000, 1), (1, 1, 1, 1000)]
+    error = failed(
+        batch_tensors.merge, [{"x": np.zeros(shape)} for shape in shapes], 3, pad_inner=True
+    )
+    assert error.code is Code.RESOURCE_EXHAUSTED
+    assert "24000000000 bytes" in error.message
+
+
 @pytest.mark.parametrize("output", [np.array(1.0), np.zeros(3)])
 def test_outputs_that_cannot_be_divided(output: np.ndarray) -> None:
     error = failed(batch_tensors.check_outputs, [output], 2)
