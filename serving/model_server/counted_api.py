@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from serving.model_server.inference import signature_key
 from serving.model_server.multi_inference import multi_inference_spec
+from serving.model_server.passed_on import PassedOn
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
     from tensorflow_serving.apis import (
         classification_pb2,
-        get_model_metadata_pb2,
-        get_model_status_pb2,
         inference_pb2,
-        model_management_pb2,
         model_pb2,
         predict_pb2,
         regression_pb2,
@@ -90,7 +88,7 @@ class TimedModel:
         return outputs
 
 
-class CountedApi:
+class CountedApi(PassedOn):
     """An `InferenceApi` that counts what goes through it.
 
     REST counts its requests itself, the malformed ones too, so of those only the model's runs and
@@ -106,7 +104,8 @@ class CountedApi:
     def __init__(
         self, api: InferenceApi, metrics: ServingMetrics, entrypoint: Entrypoint, served: Served
     ) -> None:
-        self._api, self._metrics, self._entrypoint = api, metrics, entrypoint
+        super().__init__(api)
+        self._metrics, self._entrypoint = metrics, entrypoint
         self._served = served
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -135,28 +134,6 @@ class CountedApi:
         self._metrics.request_example_counts.observe(len(examples), name)
         self._metrics.request_example_count_total.add(name, by=len(examples))
         return answer
-
-    def get_model_metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Return the signature definitions; upstream does not count it."""
-        return self._api.get_model_metadata(request)
-
-    def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Return the states of a model's versions; upstream does not count it."""
-        return self._api.get_model_status(request)
-
-    def handle_reload_config(
-        self, request: model_management_pb2.ReloadConfigRequest
-    ) -> model_management_pb2.ReloadConfigResponse:
-        """Replace the whole configuration."""
-        return self._api.handle_reload_config(request)
-
-    def signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
-        """Return the signature that a request would use."""
-        return self._api.signature(spec)
 
     def _counted(
         self, call: str, spec: model_pb2.ModelSpec, work: Callable[..., _T], request: object

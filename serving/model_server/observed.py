@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -27,12 +24,11 @@ from tensorflow_serving.apis import (
 from consistency.tensor_calls import Method, Wire
 from serving.model_server.call_outputs import Response
 from serving.model_server.multi_inference import multi_inference_spec
+from serving.model_server.passed_on import PassedOn
 from serving.model_server.received import Received, Reception
 from serving.model_server.status import StatusError
 
 if TYPE_CHECKING:
-    from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
-
     from serving.model_server.api import InferenceApi
 
 Request: TypeAlias = (
@@ -82,7 +78,7 @@ class CallObserver(Protocol):
         ...
 
 
-class ObservedApi:
+class ObservedApi(PassedOn):
     """An `InferenceApi` in front of another one.
 
     Args:
@@ -94,7 +90,8 @@ class ObservedApi:
     """
 
     def __init__(self, api: InferenceApi, observers: Sequence[CallObserver]) -> None:
-        self._api, self._observers = api, tuple(observers)
+        super().__init__(api)
+        self._observers = tuple(observers)
         self.reception = Reception()
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -119,28 +116,6 @@ class ObservedApi:
         """Run several classify and regress signatures of one model on the same examples."""
         spec = multi_inference_spec(request)
         return self._call(Method.MULTI_INFERENCE, spec, request, self._api.multi_inference)
-
-    def get_model_metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """Return the signature definitions; not observed."""
-        return self._api.get_model_metadata(request)
-
-    def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest
-    ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Return the states of a model's versions; not observed."""
-        return self._api.get_model_status(request)
-
-    def handle_reload_config(
-        self, request: model_management_pb2.ReloadConfigRequest
-    ) -> model_management_pb2.ReloadConfigResponse:
-        """Replace the whole configuration; not observed."""
-        return self._api.handle_reload_config(request)
-
-    def signature(self, spec: model_pb2.ModelSpec) -> SignatureDef:
-        """Return the signature that a request would use; not observed."""
-        return self._api.signature(spec)
 
     def refused(
         self,
