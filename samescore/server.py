@@ -313,7 +313,9 @@ def run_app(app: App, sock: socket.socket, until: Callable[[], None] | None = No
     """
     import uvicorn
 
-    runner = uvicorn.Server(uvicorn.Config(app, lifespan="on", **UVICORN))
+    from samescore.draining import DrainingServer
+
+    runner = DrainingServer(uvicorn.Config(app, lifespan="on", **UVICORN))
     _stop_in_good_order(runner)
     if until is not None:
         threading.Thread(target=_stop_after, args=(until, runner), daemon=True).start()

@@ -263,6 +263,7 @@ def test_100_swaps_under_load_fail_no_request_and_serve_nothing_half_written(
         answered = clients.count
         clients.stopping.set()
         join()
+        check_never_whole(server)
     with capsys.disabled():
         print(f"\n{swaps} swaps in {seconds:.1f} s, {answered} answers, "
               f"{answered / seconds:.0f} a second, 0 failed")  # fmt: skip
@@ -282,6 +283,18 @@ def disturb(versions: Versions, number: int) -> None:
     slow, never = MODELS[number % len(MODELS)], MODELS[(number + 1) % len(MODELS)]
     versions.leave_half(never, version_of(number) - 1, HALVES[number % len(HALVES)])
     versions.trickle(slow, version_of(number), TRICKLES[number % len(TRICKLES)], 0.4)
+
+
+def check_never_whole(server: ModelServer) -> None:
+    """What never became whole was tried, and is there with its reason."""
+    for number in range(ROUNDS):
+        model, version = MODELS[(number + 1) % len(MODELS)], version_of(number) - 1
+        (status,) = server.get(f"/v1/models/{model}/versions/{version}").json[
+            "model_version_status"
+        ]
+        assert status["state"] == "END"
+        assert status["status"]["error_code"] != "OK"
+        assert status["status"]["error_message"]
 
 
 def await_all(clients: Clients, versions: Versions) -> int:

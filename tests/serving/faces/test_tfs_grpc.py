@@ -198,6 +198,32 @@ def test_stopping_answers_what_is_in_flight(api: HalfPlusTwo) -> None:
         assert not stopping.is_alive()
 
 
+def test_a_stop_refuses_new_calls_and_answers_those_at_work(api: HalfPlusTwo) -> None:
+    import grpc
+    from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+    from serving.faces.tfs_grpc import GrpcFace
+
+    face = GrpcFace(api, GrpcSettings(port=0, threads=64))
+    face.start()
+    with grpc.insecure_channel(f"127.0.0.1:{face.port}") as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        api.gate.clear()
+        held = stub.Predict.future(request(6), timeout=30)
+        assert api.entered.wait(10)
+        stopping = threading.Thread(target=face.stop, args=(30,))
+        stopping.start()
+        # Calls of the first moment would wait for the gate, as the held one does.
+        refused = {refusal(lambda: stub.Predict(request(1), timeout=0.05)) for _ in range(40)}
+        api.gate.set()
+        assert values(held.result()) == [5.0]
+        stopping.join(30)
+        assert not stopping.is_alive()
+    told = {code for code, _ in refused}
+    assert "UNAVAILABLE" in told
+    assert told <= {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+
+
 def test_a_taken_port_is_told(api: HalfPlusTwo) -> None:
     from serving.faces.tfs_grpc import GrpcFace
 
