@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    alarms,
+    drift_speed,
     guards,
     imports,
     logged,
@@ -25,7 +27,7 @@ from benchmarks import (
 from benchmarks.budgets import MEASURED
 from benchmarks.results import Result, write_results
 from benchmarks.table import NOTES, machine, table, verdict
-from benchmarks.workload import QUICK, ROOT, Effort, Workload, prepare
+from benchmarks.workload import QUICK, ROOT, Effort, Workload, prepare, without_models
 from consistency.errors import SamescoreError
 
 OUT: Final = ROOT / "build" / "bench"
@@ -41,10 +43,15 @@ _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (("pipeline.",), pipelines.measure),
     (("guard.",), guards.measure),
     (("monitors.",), monitored.measure),
+    (("drift.",), drift_speed.measure),
+    (("alarms.",), alarms.measure),
     (("model_server.tensor_",), tensor_codec.measure),
     (("model_server.",), model_server.measure),
     (("import.",), imports.measure),
 )
+
+
+_WITHOUT_MODELS: Final = ("drift.", "alarms.")
 
 
 def main() -> None:
@@ -81,7 +88,8 @@ def run(out: Path, effort: Effort, names: Sequence[str]) -> list[Result]:
     Raises:
         SamescoreError: something that is measured does not work.
     """
-    workload = prepare(out, effort)
+    models_used = any(not name.startswith(_WITHOUT_MODELS) for name in names)
+    workload = prepare(out, effort) if models_used else without_models(out, effort)
     found: dict[str, Result] = {}
     for measure in dict.fromkeys(_group_of(name) for name in names):
         found.update((result.name, result) for result in measure(workload))

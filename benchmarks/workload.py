@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -109,12 +109,18 @@ def prepare(out: Path, effort: Effort) -> Workload:
     Raises:
         BenchmarkError: training failed.
     """
-    models, scratch = out / "models", out / "scratch"
+    workload = without_models(out, effort)
+    if not _usable(workload.models):
+        _train(workload.models, out / "train.log")
+    return replace(workload, records=_later_flights())
+
+
+def without_models(out: Path, effort: Effort) -> Workload:
+    """Return the workload of measurements that need neither models nor records."""
+    scratch = out / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    if not _usable(models):
-        _train(models, out / "train.log")
-    return Workload(models, scratch, _later_flights(), effort)
+    return Workload(out / "models", scratch, [], effort)
 
 
 def say(text: str) -> None:

@@ -20,7 +20,18 @@ _TWO_RUNS_SECONDS: Final = 2 * 24 * 3600.0
 
 def drift_job() -> tuple[Line, ...]:
     """Return the lines of the section on the drift job."""
-    return (Line(6, (_age(), _window_end(), _rows())), Line(9, (_features(), _scores())))
+    numbers = (_verdict(), _age(), _window_end(), _rows())
+    return (Line(6, numbers), Line(9, (_features(), _scores())))
+
+
+def _verdict() -> dashboard.Panel:
+    return number(
+        "Drift",
+        "1 when the last window that the drift job judged has drifted, else 0.",
+        "none",
+        Query(promql.value(metrics.DRIFT_DETECTED, MODEL, by=_BY_VERSION), "{{version}}"),
+        limits=(Limit(1, "red"),),
+    )
 
 
 def _age() -> dashboard.Panel:

@@ -33,7 +33,7 @@ def overview() -> dashboard.Dashboard:
             Section("Requests: rate, errors, duration", (_red(), _duration())),
             Section("Alerts", (_alerts(),)),
             Section("Rows, refusals and losses", (_rows(), _losses())),
-            Section("Servers and versions", (_servers(),)),
+            Section("Servers and versions", (_servers(), _versions())),
             Section("Instances of remote backends", (_backends(),)),
             Section("Drift in the servers' sliding windows", (_drift(),)),
         ),
@@ -168,6 +168,30 @@ def _servers() -> Line:
                 "Versions of samescore and of Python, by server.",
                 Labels({"instance": "Server", "version": "samescore", "python": "Python"}),
                 Column("running", build, shown=False),
+            ),
+        ),
+    )
+
+
+def _versions() -> Line:
+    by_version = ["model", "version"]
+    created = promql.value(metrics.SERVABLE_CREATED, FLEET, by=by_version)
+    failed = promql.value(metrics.VERSION_LOAD_FAILED, FLEET, by=["instance", *by_version])
+    return Line(
+        7,
+        (
+            number(
+                "Age of the served versions",
+                "Time since the bundle of each available version was made.",
+                "dtdurations",
+                Query(f"time() - {created}", "{{model}}/{{version}}"),
+            ),
+            table(
+                "Versions that could not be loaded",
+                "Versions that should be available and are not; /models of the server says why. "
+                "The version before serves in their place.",
+                Labels({"instance": "Server", "model": "Model", "version": "Version"}),
+                Column("failed", failed, shown=False),
             ),
         ),
     )

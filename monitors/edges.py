@@ -20,6 +20,9 @@ ATOM_REACH: Final = 0.1
 FEWEST_BINS: Final = 4
 """Bins for what is not in atoms, however little it is: 0.5% of positive amounts can still drift."""
 
+MOST_EDGES_A_BIN: Final = 2.1
+"""With ten bins at most 21 edges, so 25 buckets: 200 bytes of int64 a feature."""
+
 
 def frozen_edges(finite: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     """Return the ascending edges of the buckets of a sample.
@@ -38,22 +41,34 @@ def frozen_edges(finite: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
     atoms = counts * bins > finite.size
     with np.errstate(over="ignore"):
         step = float(np.median(np.diff(values))) if values.size > 1 else 0.0
-    last = np.append(np.flatnonzero(np.diff(_groups(counts, atoms, bins))), values.size - 1)
+    rest = int(np.where(atoms, 0, counts).sum())
+    parts = max(round(bins * rest / finite.size), min(bins, FEWEST_BINS))
+    edges = _edges(values, counts, atoms, parts, step)
+    while len(edges) > max(MOST_EDGES_A_BIN * bins, 6) and parts > 1:
+        parts -= 1  # many atoms cut the rest into more pieces than it has bins
+        edges = _edges(values, counts, atoms, parts, step)
+    return np.array([e for e in edges if math.isfinite(e)])
+
+
+def _edges(
+    values: NDArray[np.float64], counts: NDArray[np.intp], atoms: NDArray[np.bool_],
+    parts: int, step: float,
+) -> list[float]:  # fmt: skip
+    """Return the edges, the tails' included, with so many bins for what is not in atoms."""
+    last = np.append(np.flatnonzero(np.diff(_groups(counts, atoms, parts))), values.size - 1)
     edges = [_lower_tail(values, atoms, step)]
     for i in last[:-1].tolist():
         low, high = float(values[i]), float(values[i + 1])
         edges += _edges_between(low, high, bool(atoms[i]), bool(atoms[i + 1]), step)
-    edges.append(_upper_tail(values, atoms, step))
-    return np.array([e for e in edges if math.isfinite(e)])
+    return [*edges, _upper_tail(values, atoms, step)]
 
 
-def _groups(counts: NDArray[np.intp], atoms: NDArray[np.bool_], bins: int) -> NDArray[np.int64]:
+def _groups(counts: NDArray[np.intp], atoms: NDArray[np.bool_], parts: int) -> NDArray[np.int64]:
     """Return a number for each distinct value; it changes where the bucket does."""
     rest = np.where(atoms, 0, counts).astype(np.int64)
     total = int(rest.sum())
     groups = -1 - np.arange(counts.size)  # an atom is a group by itself
     if total:
-        parts = max(round(bins * total / int(counts.sum())), min(bins, FEWEST_BINS))
         middle = 2 * np.cumsum(rest) - rest  # twice the rank, so that it is an integer
         groups = np.where(atoms, groups, middle * parts // (2 * total))
     return groups

@@ -134,6 +134,20 @@ SERVABLE_GATE: Final = Metric(
     "",
     ("model", "version", "gate", "decimals"),
 )
+SERVABLE_CREATED: Final = Metric(
+    "samescore_servable_created_timestamp_seconds",
+    MetricKind.GAUGE,
+    "When the bundle of an available version was made.",
+    "seconds since the epoch",
+    ("model", "version"),
+)
+VERSION_LOAD_FAILED: Final = Metric(
+    "samescore_version_load_failed",
+    MetricKind.GAUGE,
+    "1 for a version that should be available and could not be loaded; /models says why.",
+    "boolean",
+    ("model", "version"),
+)
 SCORE_ANOMALIES: Final = Metric(
     "samescore_score_anomalies_total",
     MetricKind.COUNTER,
@@ -238,6 +252,13 @@ DRIFT_FEATURE_PSI: Final = Metric(
     "nats",
     ("model", "version", "feature"),
 )
+DRIFT_DETECTED: Final = Metric(
+    "samescore_drift_detected",
+    MetricKind.GAUGE,
+    "1 when the last window that the drift job judged has drifted, else 0.",
+    "boolean",
+    ("model", "version"),
+)
 DRIFT_ROWS: Final = Metric(
     "samescore_drift_rows",
     MetricKind.GAUGE,
@@ -304,6 +325,8 @@ CATALOGUE: Final = (
     LOG_SAMPLED_OUT,
     OBSERVER_FAILURES,
     SERVABLE_GATE,
+    SERVABLE_CREATED,
+    VERSION_LOAD_FAILED,
     SCORE_ANOMALIES,
     SCORES_CONSTANT,
     FEATURE_MISSING,
@@ -324,6 +347,7 @@ CATALOGUE: Final = (
 DRIFT_CATALOGUE: Final = (
     DRIFT_SCORE_PSI,
     DRIFT_FEATURE_PSI,
+    DRIFT_DETECTED,
     DRIFT_ROWS,
     DRIFT_WINDOW_END,
     DRIFT_LAST_SUCCESS,

@@ -1,15 +1,10 @@
-"""The frozen training distribution, and counts of later windows in its buckets.
-
-Buckets are fixed once, from the training sample, so that no later outlier can move them. Counts are
-plain integers: those of two windows add up to those of both together, exactly.
-"""
+"""The frozen training distribution of a model version, and counts of later windows in it."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Final, Self, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 import numpy as np
 import orjson
@@ -17,155 +12,29 @@ from numpy.typing import NDArray
 
 from consistency.jsontype import Json
 from consistency.records import Column
-from monitors.edges import frozen_edges
+from monitors.buckets import (
+    DEFAULT_BINS,
+    MAX_KNOWN_CATEGORIES,
+    CategoryReference,
+    Counts,
+    NumericReference,
+    Reference,
+)
+from monitors.derived import derived_parts, derived_values
 from monitors.errors import MonitorError
+from monitors.reference_blocks import BLOCK_SECONDS, MOST_BLOCKS, ReferenceBlocks
 
-Counts: TypeAlias = NDArray[np.int64]
-
-DEFAULT_BINS: Final = 10
-DEFAULT_TOP: Final = 20
-MAX_KNOWN_CATEGORIES: Final = 10_000
-"""Rarer categories of the training sample than these count as unseen, then as now."""
+__all__ = [
+    "DEFAULT_BINS",
+    "MAX_KNOWN_CATEGORIES",
+    "CategoryReference",
+    "Counts",
+    "NumericReference",
+    "Reference",
+    "ReferenceSet",
+]
 
 _FORMAT: Final = 1
-_LARGEST: Final = float(np.finfo(np.float64).max)
-# Comparing a cache-sized block with each edge is SIMD work: 10 times faster than a binary search
-# for each value, but it costs a numpy call an edge, so small arrays are searched.
-_BLOCK_ROWS: Final = 16_384
-_SEARCH_BELOW_ROWS: Final = 4_096
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NumericReference:
-    """Buckets of a numeric feature: -inf | below | bins and atoms ... | above | +inf | missing.
-
-    Missing is NaN, whatever made it so. A token list counts by its length, a tensor feature by all
-    its entries.
-
-    Attributes:
-        edges: ascending finite bucket edges, shape (E,); bucket i holds edges[i-1] <= x < edges[i].
-            The first and the last lie just outside the training sample. Empty when the sample holds
-            no finite value.
-        training_counts: rows of the training sample in each bucket, int64, shape (E + 4,).
-    """
-
-    edges: NDArray[np.float64]
-    training_counts: Counts
-    _cuts: NDArray[np.float64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        # NaN sorts behind +inf: with these cuts one search separates every kind of value.
-        cuts = np.concatenate(([-_LARGEST], self.edges, [np.inf, np.nan]))
-        object.__setattr__(self, "_cuts", cuts)
-
-    @classmethod
-    def build(cls, values: Column, *, bins: int = DEFAULT_BINS) -> Self:
-        """Freeze the buckets of a training sample.
-
-        Args:
-            values: any shape; numbers, booleans, or token lists in an object array.
-            bins: quantile bins; a value that holds more than 1/bins of the finite mass is an atom.
-        """
-        numbers = _numbers(values).astype(np.float64)
-        edges = frozen_edges(numbers[np.isfinite(numbers)], bins)
-        empty = cls(edges, np.zeros(len(edges) + 4, np.int64))
-        return cls(edges, empty.counts(numbers))
-
-    def counts(self, values: Column) -> Counts:
-        """Return how many values lie in each bucket, int64, shape (E + 4,).
-
-        Args:
-            values: any shape, dtype as in training; NaN counts as missing.
-        """
-        numbers = _numbers(values)
-        if len(numbers) >= _SEARCH_BELOW_ROWS:
-            return _count_blocks(numbers, self._cuts)
-        found = np.searchsorted(self._cuts, numbers.astype(np.float64), side="right")
-        return np.bincount(found, minlength=len(self._cuts) + 1).astype(np.int64, copy=False)
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the reference as JSON types, exactly; the inverse of `from_json`."""
-        return {
-            "kind": "numeric",
-            "edges": self.edges.tolist(),
-            "counts": self.training_counts.tolist(),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Json]) -> Self:
-        """Build the reference that `to_json` described."""
-        edges = np.array(value["edges"], np.float64)
-        if not (np.isfinite(edges).all() and (edges[1:] >= edges[:-1]).all()):
-            raise MonitorError("the edges of a numeric reference must be finite and ascending")
-        return cls(edges, _stored_counts(value["counts"], len(edges) + 4))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CategoryReference:
-    """Buckets of a category: the most frequent ones | other known ones | unseen | missing.
-
-    Attributes:
-        top: the categories with a bucket of their own, most frequent first.
-        others: known categories that share one bucket.
-        training_counts: rows of the training sample in each bucket, int64, shape (T + 3,).
-    """
-
-    top: tuple[str, ...]
-    others: frozenset[str]
-    training_counts: Counts
-    _bucket_of: dict[str, int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        buckets = dict.fromkeys(self.others, len(self.top))
-        buckets |= {category: i for i, category in enumerate(self.top)}
-        object.__setattr__(self, "_bucket_of", buckets)
-
-    @classmethod
-    def build(cls, values: Column, *, top: int = DEFAULT_TOP) -> Self:
-        """Freeze the categories of a training sample.
-
-        Args:
-            values: strings and None, shape (N,).
-            top: how many categories get a bucket of their own; ties go by name.
-        """
-        tally = Counter(v for v in values.tolist() if isinstance(v, str))
-        ranked = sorted(tally, key=lambda category: (-tally[category], category))
-        known = ranked[:MAX_KNOWN_CATEGORIES]
-        own, others = tuple(known[:top]), frozenset(known[top:])
-        empty = cls(own, others, np.zeros(len(own) + 3, np.int64))
-        return cls(own, others, empty.counts(values))
-
-    def counts(self, values: Column) -> Counts:
-        """Return how many values lie in each bucket, int64, shape (T + 3,).
-
-        Args:
-            values: strings, shape (N,); None and NaN count as missing.
-        """
-        other = len(self.top)
-        out = np.zeros(other + 3, np.int64)
-        for value, rows in Counter(values.tolist()).items():
-            # NaN is the only value that differs from itself.
-            missing = value is None or value != value  # noqa: PLR0124
-            out[other + 2 if missing else self._bucket_of.get(value, other + 1)] += rows
-        return out
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the reference as JSON types, exactly; the inverse of `from_json`."""
-        return {
-            "kind": "category",
-            "top": list(self.top),
-            "others": sorted(self.others),
-            "counts": self.training_counts.tolist(),
-        }
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Json]) -> Self:
-        """Build the reference that `to_json` described."""
-        top = tuple(value["top"])
-        return cls(top, frozenset(value["others"]), _stored_counts(value["counts"], len(top) + 3))
-
-
-Reference: TypeAlias = NumericReference | CategoryReference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,10 +44,18 @@ class ReferenceSet:
     Attributes:
         features: feature name to its reference, in schema order.
         scores: one reference for each column of the scores; one when they are of shape (N,).
+        derived: `name[tokens]` of each token list, `name[length]` of each text; see `derived.py`.
+        score_means: feature name to the mean of each output in each of its buckets, float64, shape
+            (outputs, B); a bucket without training rows has the overall mean. For `ranking`.
+        blocks: what each day of the training sample held; None when its times are not known, as in
+            bundles of earlier releases.
     """
 
     features: Mapping[str, Reference]
     scores: tuple[NumericReference, ...]
+    derived: Mapping[str, Reference] = field(default_factory=dict)
+    score_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    blocks: ReferenceBlocks | None = None
 
     @classmethod
     def build(
@@ -192,17 +69,63 @@ class ReferenceSet:
             scores: the model's scores of those rows, shape (N,) or (N, k).
             bins: see `NumericReference.build`.
         """
-        features: dict[str, Reference] = {
-            name: CategoryReference.build(values)
-            if _is_category(values)
-            else NumericReference.build(values, bins=bins)
+        features = {name: _built(values, bins) for name, values in columns.items()}
+        derived = {
+            f"{name}[{part}]": _built(derived_values(values, part), bins)
             for name, values in columns.items()
+            for part in derived_parts(values)
         }
-        outputs = (NumericReference.build(s, bins=bins) for s in _outputs(scores))
-        return cls(features, tuple(outputs))
+        outputs = _outputs(scores)
+        means = {
+            name: _bucket_means(features[name], values, outputs)
+            for name, values in columns.items()
+            if values.ndim == 1 and len(values) == len(scores)
+        }
+        built = tuple(NumericReference.build(s, bins=bins) for s in outputs)
+        return cls(features, built, derived, means)
+
+    def with_blocks(
+        self, columns: Mapping[str, Column], scores: NDArray[np.float64],
+        times_us: NDArray[np.int64], length_s: int = BLOCK_SECONDS,
+    ) -> Self:  # fmt: skip
+        """Return it with what each block of time of the sample held.
+
+        Args:
+            columns: as for `build`.
+            scores: likewise.
+            times_us: when each row happened, microseconds since the epoch, shape (N,), any order.
+            length_s: of a block, seconds. Of more than `MOST_BLOCKS`, the latest are kept.
+
+        Raises:
+            MonitorError: there are not as many times as rows.
+        """
+        if times_us.shape != (len(scores),):
+            raise MonitorError(f"{len(times_us)} times for {len(scores)} rows; give one for each")
+        number = times_us // (length_s * 1_000_000)
+        order = np.argsort(number, kind="stable")
+        starts, first = np.unique(number[order], return_index=True)
+        rows = np.split(order, first[1:])[-MOST_BLOCKS:]
+        counted = [self.counts({n: v[each] for n, v in columns.items()}) for each in rows]
+        held = [self.score_counts(scores[each]) for each in rows]
+        blocks = ReferenceBlocks(
+            length_s,
+            starts[-MOST_BLOCKS:] * length_s,
+            {name: np.stack([c[name] for c in counted]) for name in counted[0]},
+            tuple(np.stack(each) for each in zip(*held, strict=True)),
+        )
+        return replace(self, blocks=blocks)
+
+    def distributions(self) -> Self:
+        """Return it without the blocks: all that is needed to count."""
+        return replace(self, score_means={}, blocks=None)
+
+    @property
+    def measures(self) -> dict[str, Reference]:
+        """The references of all that is counted: features, then what is derived from them."""
+        return {**self.features, **self.derived}
 
     def counts(self, columns: Mapping[str, Column]) -> dict[str, Counts]:
-        """Return the counts of a window's features, by name; see each reference's `counts`.
+        """Return the counts of a window's features and of what is derived from them, by name.
 
         Raises:
             MonitorError: a column that the reference does not know.
@@ -213,7 +136,12 @@ class ReferenceSet:
                 f"feature {unknown[0]!r} is not in the reference; compare with that of the bundle "
                 f"that served"
             )
-        return {name: self.features[name].counts(values) for name, values in columns.items()}
+        found = {name: self.features[name].counts(values) for name, values in columns.items()}
+        for name, reference in self.derived.items():
+            base, _, part = name.removesuffix("]").rpartition("[")
+            if base in columns:
+                found[name] = reference.counts(derived_values(columns[base], part))
+        return found
 
     def score_counts(self, scores: NDArray[np.float64]) -> tuple[Counts, ...]:
         """Return the counts of a window's scores, one array for each output.
@@ -230,13 +158,22 @@ class ReferenceSet:
 
     def to_bytes(self) -> bytes:
         """Return the references as JSON text; equal references give equal bytes."""
-        features = {name: reference.to_json() for name, reference in self.features.items()}
-        scores = [reference.to_json() for reference in self.scores]
-        return orjson.dumps({"format": _FORMAT, "features": features, "scores": scores})
+        value: dict[str, Json] = {
+            "format": _FORMAT,
+            "features": {name: reference.to_json() for name, reference in self.features.items()},
+            "scores": [reference.to_json() for reference in self.scores],
+        }
+        if self.derived:
+            value["derived"] = {name: each.to_json() for name, each in self.derived.items()}
+        if self.score_means:
+            value["score_means"] = {n: means.tolist() for n, means in self.score_means.items()}
+        if self.blocks is not None:
+            value["blocks"] = self.blocks.to_json()
+        return orjson.dumps(value)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read what `to_bytes` wrote.
+        """Read what `to_bytes` wrote, now or in an earlier release.
 
         Raises:
             MonitorError: it is something else, or damaged.
@@ -247,22 +184,56 @@ class ReferenceSet:
                 raise MonitorError(f"reference format {value['format']!r}; this reads {_FORMAT}")
             features = {name: _from_json(each) for name, each in value["features"].items()}
             scores = tuple(NumericReference.from_json(each) for each in value["scores"])
+            derived = {name: _from_json(each) for name, each in value.get("derived", {}).items()}
+            means = {
+                name: _stored_means(each, (len(scores), len(features[name].training_counts)))
+                for name, each in value.get("score_means", {}).items()
+            }
+            read = cls(features, scores, derived, means)
+            return replace(read, blocks=read._stored_blocks(value.get("blocks")))
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise MonitorError(f"not a reference: {e!r}; build the bundle anew") from e
-        return cls(features, scores)
+
+    def _stored_blocks(self, value: Mapping[str, Json] | None) -> ReferenceBlocks | None:
+        if value is None:
+            return None
+        buckets = {name: len(each.training_counts) for name, each in self.measures.items()}
+        outputs = [len(each.training_counts) for each in self.scores]
+        return ReferenceBlocks.from_json(value, buckets, outputs)
+
+
+def _built(values: Column, bins: int) -> Reference:
+    if _is_category(values):
+        return CategoryReference.build(values)
+    return NumericReference.build(values, bins=bins)
+
+
+def _bucket_means(
+    reference: Reference, values: Column, outputs: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the mean of each output in each bucket, shape (outputs, B)."""
+    buckets, size = reference.buckets(values), len(reference.training_counts)
+    rows = np.bincount(buckets, minlength=size)
+    means = np.empty((len(outputs), size))
+    for mean, scores in zip(means, outputs, strict=True):
+        known = np.where(np.isfinite(scores), scores, 0.0)
+        # Divided before they are added: the sum of the largest floats is none.
+        inside = np.bincount(buckets, known / rows[buckets], minlength=size)
+        mean[:] = np.where(rows > 0, inside, np.sum(known / max(len(known), 1)))
+    return means
+
+
+def _stored_means(value: object, shape: tuple[int, int]) -> NDArray[np.float64]:
+    means = np.array(value, np.float64)
+    if means.shape != shape or not np.isfinite(means).all():
+        raise MonitorError(f"the mean scores of a feature must be {shape[0]} times {shape[1]}")
+    return means
 
 
 def _from_json(value: Mapping[str, Json]) -> Reference:
     if value["kind"] == "numeric":
         return NumericReference.from_json(value)
     return CategoryReference.from_json(value)
-
-
-def _stored_counts(value: object, buckets: int) -> Counts:
-    counts = np.array(value)
-    if counts.dtype.kind != "i" or counts.shape != (buckets,) or (counts < 0).any():
-        raise MonitorError(f"a reference with {buckets} buckets must have as many counts >= 0")
-    return counts.astype(np.int64)
 
 
 def _is_category(values: Column) -> bool:
@@ -272,28 +243,5 @@ def _is_category(values: Column) -> bool:
     return isinstance(held, str)
 
 
-def _numbers(values: Column) -> Column:
-    """Return numbers of any dtype, shape (N,); of a token list its length, of None NaN."""
-    if values.dtype.kind != "O":
-        return values.reshape(-1)
-    lengths = (len(v) if isinstance(v, list) else v for v in values.flat)
-    return np.array([np.nan if v is None else v for v in lengths], np.float64)
-
-
 def _outputs(scores: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     return [scores] if scores.ndim == 1 else list(scores.T)
-
-
-def _count_blocks(numbers: Column, cuts: NDArray[np.float64]) -> Counts:
-    """Count by comparing blocks with each cut: the same integers as a search."""
-    below = np.zeros(len(cuts) + 1, np.int64)
-    below[-1] = len(numbers)
-    mask = np.empty(_BLOCK_ROWS, np.bool_)
-    finite_and_inf = list(enumerate(cuts[:-1].tolist()))
-    for start in range(0, len(numbers), _BLOCK_ROWS):
-        block = np.ascontiguousarray(numbers[start : start + _BLOCK_ROWS], np.float64)
-        out = mask[: len(block)]
-        for i, cut in finite_and_inf:
-            below[i] += np.count_nonzero(np.less(block, cut, out=out))
-        below[-2] += np.count_nonzero(np.equal(block, block, out=out))
-    return np.diff(below, prepend=0)

@@ -49,6 +49,9 @@ class BundleRequest:
         snapshots: lookup name to the snapshot id that the golden features are made with.
         store: where these snapshots are; needed when there are any.
         reference: a sample of the training records (or rows), frozen for the monitors.
+        reference_times: when each of them happened, microseconds since the epoch, int64, shape
+            (N,). With them drift jobs know how much a day varies; a few hundred rows a day say
+            more than a few. None if it is not known.
         execution: `as_is`, `padded:N`, or `float64`: a model that does not answer in float64 yet is
             promoted, and verified on the golden rows.
         gate_decimals: decimals that the golden gate demands.
@@ -68,6 +71,7 @@ class BundleRequest:
     snapshots: Mapping[str, str] = field(default_factory=dict)
     store: SnapshotStore | None = None
     reference: Sequence[Record] | NDArray[np.float64] = ()
+    reference_times: NDArray[np.int64] | None = None
     execution: str = "as_is"
     gate_decimals: int = 10
     postprocess: PostProcess = field(default_factory=PostProcess)
@@ -195,7 +199,10 @@ def _reference(
         return b""
     features = _features(request.reference, schema, bound)
     scores = request.postprocess(scorer.score(features))
-    return ReferenceSet.build(features.columns(), scores).to_bytes()
+    frozen = ReferenceSet.build(features.columns(), scores)
+    if request.reference_times is not None:
+        frozen = frozen.with_blocks(features.columns(), scores, request.reference_times)
+    return frozen.to_bytes()
 
 
 def _reference_to(pipeline: str) -> PipelineRef:

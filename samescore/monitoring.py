@@ -19,7 +19,7 @@ from monitors.online.counters import EventCounters
 from monitors.online.exposition import Collectors, exposition
 from monitors.online.latency import RequestMetrics
 from monitors.online.observer import RowMonitor
-from monitors.online.server_facts import ServerFacts
+from monitors.online.server_facts import NO_VERSIONS, ServerFacts, VersionFacts
 from monitors.online.window import WindowSettings
 from samescore import __version__
 from serving.backends.fleet import FleetEvents
@@ -51,6 +51,7 @@ class Monitoring:
         window: the sliding window.
         servables: returns the servables that are available now.
         place: of this worker; None for a server that is a single process.
+        versions: returns what is true of versions now.
 
     Raises:
         LogError: the folder cannot be written.
@@ -62,6 +63,7 @@ class Monitoring:
         window: WindowSettings,
         servables: Callable[[], Iterable[ServableInfo]],
         place: WorkerPlace | None = None,
+        versions: Callable[[], VersionFacts] = lambda: NO_VERSIONS,
     ) -> None:
         self._folder: CellFolder | None = None
         try:
@@ -75,7 +77,9 @@ class Monitoring:
             self.counters = EventCounters(self._store, [o.name for o in self.observers])
         except OSError as e:
             raise LogError(f"log {log}: no metrics: {e.strerror}; give a writable folder") from e
-        facts = ServerFacts(self._store, version=__version__, servables=servables)
+        facts = ServerFacts(
+            self._store, version=__version__, servables=servables, versions=versions
+        )
         self._collectors = Collectors(
             [self.requests, self.rows, self.counters, self.backends, facts]
         )

@@ -20,6 +20,7 @@ from consistency.protocols import Guard
 from consistency.scored import ServableInfo
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from monitors.online.window import WindowSettings
+from samescore.model_states import version_facts
 from samescore.monitoring import Monitoring, WatchedLoader, WorkerPlace
 from samescore.replays.targets import OpaqueSpec
 from samescore.request_log import RedactionCheck, ServerLog
@@ -148,7 +149,11 @@ class Server:
         )
         try:
             self.monitoring = Monitoring(
-                settings.log.folder, settings.window, self._available, place
+                settings.log.folder,
+                settings.window,
+                self._available,
+                place,
+                lambda: version_facts(self.manager),
             )
         except BaseException:
             self.log.close()

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from consistency.pipeline import BoundPipeline
-from consistency.records import Record
+from consistency.records import Record, read_records
 from consistency.snapshots import SnapshotStore
 from consistency.state import FittedState
 from flights_data import (
@@ -23,7 +24,7 @@ from flights_data import (
 )
 from flights_features import pipeline
 from flights_features.fit import fit
-from flights_features.schema import WEATHER
+from flights_features.schema import FLIGHT, WEATHER
 from flights_measures import Floats
 
 GOLDEN_ROWS: Final = 256
@@ -55,6 +56,7 @@ class Prepared:
         later: July to December, as serving will see them.
         golden: raw records for the golden gate.
         reference: raw records of the training months for the monitors.
+        reference_times: when each of them is due to leave, microseconds since the epoch.
     """
 
     state: FittedState
@@ -64,6 +66,7 @@ class Prepared:
     later: Examples
     golden: Sequence[Record]
     reference: Sequence[Record]
+    reference_times: NDArray[np.int64]
 
 
 def prepare(
@@ -90,6 +93,7 @@ def prepare(
         f"{len(later.records)} later ones of which {later.late.mean():.1%} were late; "
         f"{flights.cancelled} cancelled ones left out; {len(pipeline.outputs)} features"
     )
+    sample = train.thinned(REFERENCE_ROWS).records
     return Prepared(
         state,
         snapshot,
@@ -97,7 +101,8 @@ def prepare(
         _examples(then, check),
         _examples(now, later),
         golden_records(check.records, then),
-        train.thinned(REFERENCE_ROWS).records,
+        sample,
+        read_records(FLIGHT, sample).columns["scheduled_departure"],
     )
 
 

@@ -101,6 +101,7 @@ def _request(
         store=store,
         golden=prepared.golden,
         reference=prepared.reference,
+        reference_times=prepared.reference_times,
         execution=model.execution,
         gate_decimals=10,
         postprocess=model.postprocess,

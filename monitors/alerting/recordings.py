@@ -17,6 +17,7 @@ from monitors.metrics import Metric
 VERSION: Final = ("job", "model", "version")
 FEATURE: Final = (*VERSION, "feature")
 SUITE: Final = ("job", "model", "rule", "action")
+REASON: Final = ("job", "reason")
 
 _FAILED: Final = f"=~{Outcome.BACKEND_ERROR}|{Outcome.TIMEOUT}"
 
@@ -33,6 +34,7 @@ class Recordings:
         rows: scored rows in the window, by model version.
         unseen, missing: ratios of them, by feature.
         violations: ratio of all rows that broke a rule of the expectation suite.
+        rejected: ratio of all HTTP requests that reached no servable, by reason.
     """
 
     def __init__(self, settings: AlertSettings) -> None:
@@ -50,6 +52,7 @@ class Recordings:
             FEATURE, "feature_missing", self._of_scored_rows(metrics.FEATURE_MISSING)
         )
         self.violations = self._ratio(SUITE, "suite_violations", self._broken())
+        self.rejected = self._ratio(REASON, "http_rejected", self._turned_away())
 
     def series(self, metric: Metric, **labels: str) -> str:
         """Return the selector of a metric of this job."""
@@ -83,6 +86,13 @@ class Recordings:
         part = self._rate(SUITE, metrics.SUITE_VIOLATIONS)
         rows = self._rate(("job", "model"), metrics.ROWS)
         return f"{part}\n/ on (job, model) group_left ()\n{rows}"
+
+    def _turned_away(self) -> str:
+        """Of all that came: rejected ones have no model, so they are in no other ratio."""
+        job = ("job",)
+        part, rejected = (self._rate(by, metrics.HTTP_REJECTIONS) for by in (REASON, job))
+        everything = f"(\n  {rejected}\n  + on (job)\n  {self._rate(job, metrics.REQUESTS)}\n)"
+        return f"{part}\n/ on (job) group_left ()\n{everything}"
 
     def _number(self, what: str, metric: Metric, **labels: str) -> RecordingRule:
         expr = self.increase(VERSION, metric, **labels)

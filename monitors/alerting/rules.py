@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from monitors.alerting.rows import RowsBehind
 from monitors.metrics import Metric
 
 
@@ -27,14 +29,17 @@ class RecordingRule:
     Attributes:
         record: its name, `level:metric:operations`.
         expr: PromQL.
+        labels: set on each of its series; they tell apart rules of one name.
     """
 
     record: str
     expr: str
+    labels: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:  # Any: what YAML takes
         """Return the rule as Prometheus' file format has it."""
-        return {"record": self.record, "expr": self.expr}
+        labels = {"labels": dict(self.labels)} if self.labels else {}
+        return {"record": self.record, "expr": self.expr, **labels}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class AlertRule:
         description: what is the case, with the values; a template too.
         runbook_url: the page that says what to do.
         dashboard_url: the board that shows it; a template too.
+        labels: further labels, for alerts of one name that differ in them.
+        rows: the logged requests behind it; None when there are none to be found in a log.
     """
 
     name: str
@@ -60,6 +67,8 @@ class AlertRule:
     description: str
     runbook_url: str
     dashboard_url: str
+    labels: tuple[tuple[str, str], ...] = ()
+    rows: RowsBehind | None = None
 
     def to_dict(self) -> dict[str, Any]:  # Any: what YAML takes
         """Return the rule as Prometheus' file format has it."""
@@ -67,14 +76,23 @@ class AlertRule:
             "alert": self.name,
             "expr": self.expr,
             "for": duration(self.for_seconds),
-            "labels": {"severity": self.severity.value},
+            "labels": {"severity": self.severity.value, **dict(self.labels)},
             "annotations": {
                 "summary": self.summary,
                 "description": self.description,
                 "runbook_url": self.runbook_url,
                 "dashboard_url": self.dashboard_url,
+                **({} if self.rows is None else {"requests": self._log_command(self.rows)}),
             },
         }
+
+    def _log_command(self, rows: RowsBehind) -> str:
+        """Return the command that prints the requests behind it while it fires; a template."""
+        words = ["samescore log cat LOG", f"--alert {self.name}"]
+        words += [f"--{name} '{{{{ $labels.{name} }}}}'" for name in rows.labels]
+        words.append(f"--lookback {duration(rows.lookback_seconds)}")
+        bound = rows.condition.slower_than_seconds
+        return " ".join([*words, *([] if bound is None else [f"--slower-than {bound!r}"])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +103,20 @@ class RuleGroup:
         name: unique in its file.
         recordings: come first, so that the alerts see them.
         alerts: the alerts.
+        interval_seconds: between two evaluations; 0: as Prometheus' configuration says.
     """
 
     name: str
     recordings: tuple[RecordingRule, ...]
     alerts: tuple[AlertRule, ...]
+    interval_seconds: int = 0
 
     def to_dict(self) -> dict[str, Any]:  # Any: what YAML takes
         """Return the group as Prometheus' file format has it."""
         recordings = [rule.to_dict() for rule in self.recordings]
         alerts = [rule.to_dict() for rule in self.alerts]
-        return {"name": self.name, "rules": recordings + alerts}
+        every = {"interval": duration(self.interval_seconds)} if self.interval_seconds else {}
+        return {"name": self.name, **every, "rules": recordings + alerts}
 
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -116,7 +137,7 @@ def duration(seconds: int) -> str:
     return "0s"
 
 
-def selector(metric: Metric, *, suffix: str = "", **matchers: str) -> str:
+def selector(metric: Metric, *, suffix: str = "", **labels: str) -> str:
     """Return the PromQL selector of a metric's series.
 
     >>> from monitors.metrics import STAGE_LATENCY
@@ -126,10 +147,22 @@ def selector(metric: Metric, *, suffix: str = "", **matchers: str) -> str:
     Args:
         metric: from the catalogue.
         suffix: `_bucket`, `_count` or `_sum` of a histogram.
-        matchers: label values; one that begins with `=~`, `!~` or `!=` carries its own operator.
+        labels: see `matchers`.
     """
-    inner = ",".join(f"{label}{_matcher(value)}" for label, value in matchers.items())
-    return f"{metric.name}{suffix}{{{inner}}}"
+    return f"{metric.name}{suffix}{matchers(labels)}"
+
+
+def matchers(labels: Mapping[str, str]) -> str:
+    """Return label matchers in braces.
+
+    >>> matchers({"job": "eu", "outcome": "!=ok"})
+    '{job="eu",outcome!="ok"}'
+
+    Args:
+        labels: values by name; one that begins with `=~`, `!~` or `!=` carries its own operator.
+    """
+    inner = ",".join(f"{label}{_matcher(value)}" for label, value in labels.items())
+    return f"{{{inner}}}"
 
 
 def _matcher(value: str) -> str:

@@ -18,6 +18,7 @@ _RATIOS: Final = (
     "unseen_ratio",
     "missing_excess_ratio",
     "violation_ratio",
+    "rejection_ratio",
 )
 _AT_LEAST: Final = {
     "window_seconds": 1,
@@ -26,6 +27,7 @@ _AT_LEAST: Final = {
     "min_rows": 1,
     "min_window_rows": 1,
     "workers": 0,
+    "model_age_seconds": 0,
     "drift_period_seconds": 0,
     "replay_period_seconds": 0,
 }
@@ -48,7 +50,10 @@ class AlertSettings:
         missing_excess_ratio: of scored rows in which one feature is missing, over and above the
             share in the training sample.
         violation_ratio: of rows that break one rule of the expectation suite.
+        rejection_ratio: of HTTP requests that were refused before they reached a servable.
         score_psi: population stability index of the scores, in nats.
+        feature_psi: of one feature, for an alert that wakes nobody; 0: none, since real days differ
+            by more than any constant, and the drift job judges with what it knows of them.
         min_requests: fewer in the rate window say nothing about a ratio of requests.
         min_rows: fewer in the rate window say nothing about a ratio of rows.
         min_window_rows: fewer in the sliding window say nothing about the scores in it.
@@ -56,6 +61,7 @@ class AlertSettings:
         for_seconds: how long a state must hold; lost log lines and impossible scores wait for
             nothing.
         workers: how many each server should have; 0: no alert on missing ones.
+        model_age_seconds: a model whose newest available version is older is stale; 0: no alert.
         drift_period_seconds: between two runs of the drift job; 0: no alerts on that job.
         replay_period_seconds: between two scheduled replays; 0: no alert on missed ones.
     """
@@ -71,13 +77,16 @@ class AlertSettings:
     unseen_ratio: float = 0.05
     missing_excess_ratio: float = 0.1
     violation_ratio: float = 0.01
+    rejection_ratio: float = 0.05
     score_psi: float = 0.25
+    feature_psi: float = 0.0
     min_requests: int = 100
     min_rows: int = 100
     min_window_rows: int = 1000
     window_seconds: int = 300
     for_seconds: int = 300
     workers: int = 0
+    model_age_seconds: int = 0
     drift_period_seconds: int = 86_400
     replay_period_seconds: int = 86_400
 
@@ -97,6 +106,8 @@ class AlertSettings:
                 raise _unusable(name, getattr(self, name), f"give {least} or more")
         if not self.score_psi > 0:
             raise _unusable("score_psi", self.score_psi, "give an index above 0, in nats")
+        if not self.feature_psi >= 0:
+            raise _unusable("feature_psi", self.feature_psi, "give an index, or 0 for no alert")
         self._check_texts()
 
     def _check_texts(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from monitors import metrics
+from monitors.drift.judgement import Verdict
 from monitors.drift.record import WindowRecord
 from monitors.job_exposition import gauge, push_model
 
@@ -29,6 +30,8 @@ def drift_metrics(latest: WindowRecord, now_s: float) -> CollectorRegistry:
     features = gauge(metrics.DRIFT_FEATURE_PSI, registry)
     for measure in latest.judgement.features:
         features.labels(*labels, measure.name).set(measure.psi)
+    drifted = latest.judgement.verdict is Verdict.DRIFT
+    gauge(metrics.DRIFT_DETECTED, registry).labels(*labels).set(drifted)
     gauge(metrics.DRIFT_ROWS, registry).labels(*labels).set(latest.counts.rows)
     gauge(metrics.DRIFT_WINDOW_END, registry).labels(*labels).set(latest.window.end_s)
     gauge(metrics.DRIFT_LAST_SUCCESS, registry).labels(*labels).set(now_s)

@@ -1,10 +1,15 @@
-"""Decides whether a window has drifted: an effect that matters, and more than its own noise."""
+"""Decides whether a window has drifted: more than windows of the reference do without drift.
+
+Where the reference tells its days apart, its calibrated thresholds decide. Where it does not
+(bundles of earlier releases, references without times, windows that are no multiple of its blocks),
+only sampling noise is known, and an effect that matters has to stand in for the days.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Final, Self
 
@@ -13,8 +18,13 @@ import numpy as np
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from monitors.drift.counting import WindowCounts
+from monitors.drift.windows import Window
 from monitors.psi import population_stability_index
 from monitors.reference import CategoryReference, Counts, Reference, ReferenceSet
+from monitors.thresholds.calibration import Calibration, Finding, thresholds_by_name
+from monitors.thresholds.multiplicity import AlarmRate
+from monitors.thresholds.sampling import effect_psi_limit, noise_psi
+from monitors.thresholds.statistics import Statistic
 
 MODERATE_PSI: Final = 0.1
 MAJOR_PSI: Final = 0.25
@@ -58,12 +68,16 @@ class Thresholds:
         min_rows: a window with fewer scored rows gets no verdict.
         report_only: features that are measured but do not decide, by name or shell pattern:
             `month_*` moves with the calendar, `*` leaves the verdict to the scores.
+        false_alarm_windows: with calibrated thresholds, how many windows lie between two false
+            alarms of the model on average; see `AlarmRate`. They leave `effect_psi` and
+            `significance` aside.
     """
 
     effect_psi: float = 0.25
     significance: float = 0.001
     min_rows: int = 200
     report_only: tuple[str, ...] = ()
+    false_alarm_windows: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.effect_psi < np.inf:
@@ -72,6 +86,7 @@ class Thresholds:
             raise ConfigError(f"significance {self.significance}: give a chance between 0 and 1")
         if self.min_rows < 1:
             raise ConfigError(f"min-rows {self.min_rows}: give 1 or more")
+        AlarmRate(self.false_alarm_windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +97,14 @@ class Measure:
         name: of the feature; `score`, or `score[i]` where there are several outputs.
         psi: population stability index, in nats.
         noise_psi: what the index of an unchanged world stays below; see `noise_psi`.
-        limit_psi: the larger of the noise and the effect that matters: at or above is drift.
+        limit_psi: without calibrated thresholds at or above is drift: what noise stays below while
+            the true index is no more than the effect that matters. With them, see `findings`.
         decides: false for a feature that is only reported.
         missing_ratio: rows without a value (not counting unseen ones), 0 to 1.
         unseen_ratio: rows with a category that training never saw, 0 to 1.
         reference_missing_ratio: the same of the training sample; reference_unseen_ratio likewise.
+        findings: what the calibrated thresholds say, one for each statistic; none without them.
+        lasting: whether a small shift that stays has passed its limit in this window.
     """
 
     name: str
@@ -101,6 +119,25 @@ class Measure:
     reference_missing_ratio: float
     unseen_ratio: float
     reference_unseen_ratio: float
+    findings: tuple[Finding, ...] = ()
+    lasting: bool = False
+
+    @property
+    def reason(self) -> str:
+        """What drifted, in a few words; empty without drift or without calibrated thresholds."""
+        found = [
+            f"{f.statistic.value} {f.value:.3g} (expected {f.expected:.3g}, {f.deviation:+.1f} of "
+            f"{f.limit:.1f} deviations)"
+            for f in self.findings
+            if f.alarm
+        ]
+        return ", ".join([*found, *["a small shift that stays"] * self.lasting])
+
+    @property
+    def followed(self) -> float | None:
+        """The deviation that the sequential detector adds up: the location, else the shape."""
+        held = {f.statistic: f.deviation for f in self.findings}
+        return held.get(Statistic.LOCATION, held.get(Statistic.SHAPE))
 
     @property
     def missing_change(self) -> float:
@@ -120,8 +157,10 @@ class Measure:
     @classmethod
     def from_json(cls, value: Mapping[str, Json]) -> Self:
         """Build the measure that `to_json` described."""
-        facts = {name: value[name] for name in cls.__slots__}
-        return cls(**facts | {"kind": Kind(value["kind"]), "band": Band(value["band"])})
+        facts = {name: value[name] for name in cls.__slots__ if name in value}
+        found = (f | {"statistic": Statistic(f["statistic"])} for f in value.get("findings", ()))
+        read = {"kind": Kind(value["kind"]), "band": Band(value["band"])}
+        return cls(**facts | read | {"findings": tuple(Finding(**f) for f in found)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +197,21 @@ class Judgement:
         return max((m.psi for m in self.scores), default=None)
 
 
-def judge(counts: WindowCounts, reference: ReferenceSet, thresholds: Thresholds) -> Judgement:
+def judge(
+    counts: WindowCounts,
+    reference: ReferenceSet,
+    thresholds: Thresholds,
+    calibration: Calibration | None = None,
+    window: Window | None = None,
+) -> Judgement:
     """Compare a window with the reference.
 
     Args:
         counts: of the window, in the reference's buckets.
         reference: the frozen training distribution.
         thresholds: when it has drifted.
+        calibration: what windows of this length do without drift, if that is known.
+        window: when; it tells the weekday that a calibration compares with.
 
     Returns:
         The verdict and every comparison.
@@ -172,11 +219,11 @@ def judge(counts: WindowCounts, reference: ReferenceSet, thresholds: Thresholds)
     Raises:
         ConfigError: `report_only` names a feature that there is not.
     """
-    reported = _reported(reference, thresholds.report_only)
-    several = len(reference.scores) > 1
-    named = [(f"score[{i}]" if several else "score") for i in range(len(reference.scores))]
+    reported = reported_only(reference, thresholds.report_only)
+    held = reference.measures
+    named = score_names(reference)
     scores = zip(named, reference.scores, counts.scores, strict=False)
-    features = [(n, reference.features[n], held) for n, held in counts.features.items()]
+    features = [(n, held[n], each) for n, each in counts.features.items()]
     tests = len(named) + sum(n not in reported for n, _, _ in features)
     chance = thresholds.significance / max(tests, 1)
     test = _Test(chance, thresholds.effect_psi, reported)
@@ -184,9 +231,45 @@ def judge(counts: WindowCounts, reference: ReferenceSet, thresholds: Thresholds)
     measures += [
         test.measure(n, Kind.FEATURE, r, c, counts.unseen.get(n, 0)) for n, r, c in features
     ]
-    verdict = Verdict.DRIFT if any(m.drifted and m.decides for m in measures) else Verdict.NO_DRIFT
+    if calibration is not None and window is not None:
+        every = counts.features | dict(zip(named, counts.scores, strict=False))
+        measures = _calibrated(measures, every, calibration, named, window)
     few = counts.rows < thresholds.min_rows
-    return Judgement(Verdict.TOO_FEW_ROWS if few else verdict, tuple(measures))
+    return concluded(measures, too_few=few)
+
+
+def concluded(measures: Sequence[Measure], *, too_few: bool) -> Judgement:
+    """Return the verdict that follows from some comparisons."""
+    verdict = Verdict.DRIFT if any(m.drifted and m.decides for m in measures) else Verdict.NO_DRIFT
+    return Judgement(Verdict.TOO_FEW_ROWS if too_few else verdict, tuple(measures))
+
+
+def score_names(reference: ReferenceSet) -> list[str]:
+    """Return what the outputs are called."""
+    several = len(reference.scores) > 1
+    return [(f"score[{i}]" if several else "score") for i in range(len(reference.scores))]
+
+
+def _calibrated(
+    measures: Sequence[Measure],
+    counts: Mapping[str, Counts],
+    calibration: Calibration,
+    named: Sequence[str],
+    window: Window,
+) -> list[Measure]:
+    """Return the comparisons as the calibrated thresholds decide them, where there are some."""
+    phase = calibration.calendar.phase_of(window.start_s)
+    known = thresholds_by_name(calibration, named)
+    decided = []
+    for measure in measures:
+        held = known.get(measure.name)
+        if held is None:
+            decided.append(measure)
+            continue
+        found = held.judge(counts[measure.name], phase, calibration.effects)
+        drifted = any(f.alarm for f in found)
+        decided.append(replace(measure, findings=found, drifted=drifted))
+    return decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +286,9 @@ class _Test:
         training = reference.training_counts
         psi = population_stability_index(training, counts)
         held = int(((training + counts) > 0).sum())
-        noise = noise_psi(held, int(training.sum()), int(counts.sum()), self.chance)
-        limit = max(noise, self.effect_psi)
+        rows = int(training.sum()), int(counts.sum())
+        noise = noise_psi(held, *rows, self.chance)
+        limit = effect_psi_limit(held, *rows, self.chance, self.effect_psi)
         missing, unseen = _ratios(reference, counts, unseen_rows)
         missing_before, unseen_before = _ratios(reference, training, 0)
         return Measure(
@@ -223,40 +307,20 @@ class _Test:
         )
 
 
-def _reported(reference: ReferenceSet, patterns: Sequence[str]) -> frozenset[str]:
-    found = {p: fnmatch.filter(reference.features, p) for p in patterns}
+def reported_only(reference: ReferenceSet, patterns: Sequence[str]) -> frozenset[str]:
+    """Return the features that do not decide.
+
+    Raises:
+        ConfigError: a pattern fits none.
+    """
+    found = {p: fnmatch.filter(reference.measures, p) for p in patterns}
     useless = sorted(p for p, names in found.items() if not names)
     if useless:
         raise ConfigError(
             f"report-only {useless[0]!r} fits no feature of the bundle; it has "
-            f"{', '.join(sorted(reference.features))}"
+            f"{', '.join(sorted(reference.measures))}"
         )
     return frozenset(name for names in found.values() for name in names)
-
-
-def noise_psi(buckets: int, reference_rows: int, current_rows: int, chance: float) -> float:
-    """Return what the index exceeds with a given chance although nothing has changed.
-
-    B. Yurdakul, *Statistical Properties of Population Stability Index* (Western Michigan
-    University, 2018): for independent samples of N and M rows of one distribution in B buckets the
-    index is about (1/N + 1/M) * chi2(B - 1).
-
-    Example: chi2(9) exceeds 27.88 once in a thousand, times (1/10,000 + 1/1,000):
-
-    >>> round(noise_psi(10, 10_000, 1_000, 0.001), 4)
-    0.0307
-
-    Args:
-        buckets: B, those that at least one side holds; 1 or more.
-        reference_rows: N.
-        current_rows: M.
-        chance: between 0 and 1.
-    """
-    if buckets < 2:
-        return 0.0  # one bucket cannot move
-    from scipy.special import chdtri
-
-    return float(chdtri(buckets - 1, chance)) * (1 / reference_rows + 1 / current_rows)
 
 
 def band(psi: float) -> Band:

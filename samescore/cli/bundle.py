@@ -18,8 +18,8 @@ from consistency.bundle.reader import load_pipeline_object
 from consistency.errors import ConfigError
 from consistency.gate import GateReport, run_gate
 from consistency.postprocess import Platt, PostProcess
-from consistency.records import Record
-from consistency.schema import FeatureSchema
+from consistency.records import Record, read_records
+from consistency.schema import FeatureSchema, FieldType
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from consistency.state import FittedState
 from samescore.bundling import BundleRequest, build_bundle
@@ -52,6 +52,7 @@ class _Options(TypedDict):
     features: Path | None
     golden: Path
     reference: Path | None
+    reference_time: str | None
     state: Path | None
     named: tuple[str, ...]
     snapshots: Path | None
@@ -85,6 +86,9 @@ def command() -> None:
               help="Raw records as JSON lines that the version must reproduce.")  # fmt: skip
 @click.option("--reference", type=_FILE,
               help="A sample of the training records as JSON lines, for the monitors.")  # fmt: skip
+@click.option("--reference-time", metavar="FIELD",
+              help="The timestamp field of the records: drift alarms then know how days "
+              "vary.")  # fmt: skip
 @click.option("--state", type=_FILE,
               help="The pipeline's fitted state, as FittedState.to_bytes wrote it.")  # fmt: skip
 @click.option("--snapshot", "named", multiple=True, metavar="LOOKUP=ID",
@@ -114,6 +118,7 @@ def _request(base: Path, options: _Options) -> BundleRequest:
     pipeline, features, platt = options["pipeline"], options["features"], options["platt"]
     if (pipeline is None) == (features is None):
         raise click.UsageError("give either --pipeline, or --features for a model without one")
+    sample = _read_rows(options["reference"], features is not None)
     return BundleRequest(
         name=options["name"],
         version=options["version"],
@@ -125,7 +130,8 @@ def _request(base: Path, options: _Options) -> BundleRequest:
         state=_read_state(options["state"]),
         snapshots={} if pipeline is None else _snapshots(pipeline, options["named"], store),
         store=store,
-        reference=_read_rows(options["reference"], features is not None),
+        reference=sample,
+        reference_times=_times(sample, pipeline, options["reference_time"]),
         execution=options["execution"],
         gate_decimals=options["gate_decimals"],
         postprocess=PostProcess(
@@ -133,6 +139,24 @@ def _request(base: Path, options: _Options) -> BundleRequest:
         ),
         trust=model_trust(options["trust_types"], options["allow_pickle"]),
     )
+
+
+def _times(
+    sample: Sequence[Record] | NDArray[np.float64], pipeline: str | None, name: str | None
+) -> NDArray[np.int64] | None:
+    """Return when each record of the reference happened, by one of its fields."""
+    if name is None:
+        return None
+    if pipeline is None or isinstance(sample, np.ndarray) or not sample:
+        raise click.UsageError("--reference-time names a field of the records of --reference")
+    schema = load_pipeline_object(pipeline).inputs
+    times = [f.name for f in schema.fields if f.type is FieldType.TIMESTAMP and not f.nullable]
+    if name not in times:
+        raise ConfigError(
+            f"--reference-time {name!r}: no timestamp that every record has; the pipeline's "
+            f"records have {', '.join(times) or 'none'}"
+        )
+    return read_records(schema, sample).columns[name].astype(np.int64)
 
 
 def _read_state(path: Path | None) -> FittedState:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
+from monitors.drift.baseline import Baseline
 from monitors.drift.judgement import Thresholds
 from monitors.drift.record import WindowRecord
 from monitors.drift.store import WindowStore, find_jobs
@@ -53,6 +54,8 @@ class _Options(TypedDict):
     significance: float
     min_rows: int
     report_only: tuple[str, ...]
+    baseline: Baseline
+    false_alarm_windows: float
     with_html: bool
 
 
@@ -76,9 +79,16 @@ def command() -> None:
 @click.option("--last", type=click.IntRange(1), default=1, show_default=True,
               help="So many of the latest windows decide the exit code.")  # fmt: skip
 @click.option("--threshold", type=float, default=0.25, show_default=True,
-              help="The least population stability index that matters.")  # fmt: skip
+              help="Without calibrated thresholds: the largest population stability index that "
+              "does not matter.")  # fmt: skip
 @click.option("--significance", type=float, default=0.001, show_default=True,
-              help="Chance of a false alarm of a window by sampling noise.")  # fmt: skip
+              help="Without calibrated thresholds: chance of a false alarm of a window by "
+              "sampling noise.")  # fmt: skip
+@click.option("--baseline", type=EnumValue(Baseline), default=Baseline.REFERENCE.value,
+              show_default=True, help="What says how windows vary without drift: the days of the "
+              "reference, the windows before (rolling), or sampling noise alone.")  # fmt: skip
+@click.option("--false-alarm-windows", type=float, default=60.0, show_default=True,
+              help="With calibrated thresholds: windows between two false alarms.")  # fmt: skip
 @click.option("--min-rows", type=click.IntRange(1), default=200, show_default=True,
               help="A window with fewer scored rows gets no verdict.")  # fmt: skip
 @click.option("--report-only", multiple=True, metavar="FEATURE",
@@ -128,6 +138,7 @@ def _job(log: Path, options: _Options) -> DriftJob:
         options["significance"],
         options["min_rows"],
         tuple(sorted(set(options["report_only"]))),
+        options["false_alarm_windows"],
     )
     return DriftJob(
         log=log,
@@ -136,6 +147,7 @@ def _job(log: Path, options: _Options) -> DriftJob:
         by=options["by"],
         out=options["out"],
         thresholds=thresholds,
+        baseline=options["baseline"],
         include_open=options["include_open"],
         last=options["last"],
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from rich.table import Table
 
 from consistency.log.reader import LogVerdict, verify_log
 from consistency.log.selection import LogSelection
+from samescore.alert_links import AlertQuery
+from samescore.cli.alert_options import alert_options
 from samescore.cli.log_compact import command as compact
 from samescore.cli.log_export import command as export
 from samescore.cli.log_prune import command as prune
@@ -111,15 +115,27 @@ def _table(name: str, model: ModelStats) -> Table:
 @click.argument("log", type=FOLDER)
 @selection_options
 @click.option("--limit", type=click.IntRange(1), help="At most so many requests.")
-def cat(log: Path, selection: LogSelection, limit: int | None) -> None:
+@alert_options
+def cat(
+    log: Path,
+    selection: LogSelection,
+    limit: int | None,
+    alert: AlertQuery | None,
+    at_us: int | None,
+) -> None:
     """Print the requests in LOG as JSON lines, payload included.
 
     \b
     Example:
       samescore log cat requests --outcome data_error --limit 10
+      samescore log cat requests --alert SamescoreHighLatency --model m47 --at 2026-01-31T12:00Z
 
-    Exit code 1 when a --request-id is not in the log.
+    Exit code 1 when a --request-id is not in the log, or no request is behind the --alert.
     """
+    if alert is not None:
+        now_us = time.time_ns() // 1000
+        _cat_behind(log, alert, alert.within(selection, now_us if at_us is None else at_us), limit)
+        return
     found: set[str] = set()
     for request in islice(requests_of(log, selection), limit):
         click.echo(orjson.dumps(dict(request.fields)).decode())
@@ -129,3 +145,23 @@ def cat(log: Path, selection: LogSelection, limit: int | None) -> None:
     if len(found) < wanted:
         click.echo(f"{len(found)} of {wanted} requests found in {log}", err=True)
         sys.exit(1)
+
+
+def _cat_behind(log: Path, alert: AlertQuery, selection: LogSelection, limit: int | None) -> None:
+    printed = 0
+    for request, rows in islice(alert.find(requests_of(log, selection)), limit):
+        click.echo(orjson.dumps({**request.fields, "alert_rows": rows}).decode())
+        printed += 1
+    if not printed:
+        span = " to ".join(_told(us) for us in (selection.since_us, selection.until_us))
+        click.echo(
+            f"{log} holds no request that is behind {alert.alert} from {span}; --at says when it "
+            f"fired, --lookback how long before that to look",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _told(time_us: int | None) -> str:
+    assert time_us is not None  # an alert's selection has both ends
+    return f"{datetime.fromtimestamp(time_us / 1e6, UTC):%Y-%m-%dT%H:%M:%SZ}"

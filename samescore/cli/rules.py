@@ -16,6 +16,9 @@ from consistency.errors import ConfigError
 from monitors.alerting.alerts import build_rules
 from monitors.alerting.rules import to_yaml
 from monitors.alerting.settings import EXAMPLE_DASHBOARD_URL, EXAMPLE_RUNBOOK_URL, AlertSettings
+from monitors.slo.file import parse_slo
+from monitors.slo.rules import build_slo_rules
+from monitors.slo.settings import SloSettings
 
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 HEAD: Final = "Written by samescore rules build; build it anew instead of editing it."
@@ -33,6 +36,8 @@ _HELP: Final = {
     "missing_excess_ratio": "A feature may be missing in so many more of the scored rows than in "
     "the training sample.",
     "violation_ratio": "So many of the rows may break one rule of the expectation suite.",
+    "rejection_ratio": "So many of the HTTP requests may be refused before they reach a model.",
+    "feature_psi": "The index of one feature may be so large, in nats; 0: no alert on it.",
     "score_psi": "The population stability index of the scores may be so large, in nats.",
     "min_requests": "With fewer requests in the window, no ratio of requests is an alert.",
     "min_rows": "With fewer rows in the window, no ratio of rows is an alert.",
@@ -41,6 +46,7 @@ _HELP: Final = {
     "for_seconds": "A state must hold for so long; lost log lines, failing observers and scores "
     "that are no numbers wait for nothing.",
     "workers": "Worker processes of each server; 0: no alert on missing ones.",
+    "model_age_seconds": "The newest version of a model may be so old; 0: no alert on stale ones.",
     "drift_period_seconds": "Between two runs of the drift job; 0: no alerts on that job.",
     "replay_period_seconds": "Between two scheduled replays; 0: no alert on missed ones.",
 }
@@ -68,20 +74,24 @@ def command() -> None:
 
 @command.command("build")
 @click.option("--out", type=_FILE, required=True, help="The rule file.")
+@click.option("--slo", type=_FILE, help="An SLO file: its burn-rate rules come behind the others.")
 @click.option("--check", is_flag=True, help="Write nothing; tell whether the file is current.")
 @_settings_options
-def build(out: Path, check: bool, **settings: Any) -> None:  # noqa: ANN401 - typed by the options
+def build(out: Path, slo: Path | None, check: bool, **settings: Any) -> None:  # noqa: ANN401 - typed by the options
     """Write recording rules and alerts for Prometheus, one runbook for each alert.
 
     \b
     Example:
       samescore rules build --out rules.yml --job samescore --latency-seconds 0.2 \\
         --runbook-url https://wiki.yourteam.example/runbooks
+      samescore rules build --out rules.yml --slo slo.toml
       promtool check rules rules.yml
 
     Exit code 0: written, or with --check current; 1: with --check, another text; 2: wrong usage.
     """
-    text = to_yaml(build_rules(AlertSettings(**settings)), HEAD)
+    given = AlertSettings(**settings)
+    promised = () if slo is None else build_slo_rules(_read_slo(slo), given)
+    text = to_yaml((*build_rules(given), *promised), HEAD)
     if check:
         sys.exit(_tell_difference(out, text))
     _write(out, text)
@@ -100,6 +110,13 @@ def _tell_difference(out: Path, text: str) -> int:
     click.echo("\n".join(lines))
     click.echo(f"{out} is not current; run the same command without --check", err=True)
     return 1
+
+
+def _read_slo(path: Path) -> SloSettings:
+    try:
+        return parse_slo(path.read_text(encoding="utf-8"), f"--slo {path}")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"--slo {path} cannot be read: {e}; give a TOML file") from e
 
 
 def _read(out: Path) -> str:

@@ -12,8 +12,8 @@ from consistency.digest import digest_bytes
 from consistency.errors import BundleError
 from consistency.log import LoggedRequest, RequestLogReader
 from consistency.protocols import LogItems
+from monitors.drift.baseline import WindowJudge
 from monitors.drift.counting import WindowCounter, WindowCounts
-from monitors.drift.judgement import judge
 from monitors.drift.record import Subject, WindowRecord
 from monitors.drift.store import WindowStore, write_if_changed
 from monitors.drift.windows import TimeBasis, Window
@@ -45,7 +45,8 @@ def run_drift(
     bundle = open_bundle(job.bundle)
     verify_files(bundle)
     subject, reference = _subject(bundle, job.by)
-    judge(WindowCounts(), reference, job.thresholds)  # unusable settings are told before the work
+    # Made before the work: it tells unusable settings.
+    judge = WindowJudge(reference, job.length, job.thresholds, job.baseline)
     counter, skipped = WindowCounter(reference, job.length, job.by), Skipped()
     _count(RequestLogReader(job.log), subject, counter, skipped, on_request)
     counted = counter.windows()
@@ -57,7 +58,7 @@ def run_drift(
     former = {r.window: r for r in store.load() if r.subject == subject}
     changes, kept = {}, []
     for window, counts in over.items():
-        record, is_kept = _judged(job, subject, reference, window, counts, now_s, former)
+        record, is_kept = _judged(job, subject, judge, window, counts, now_s, former)
         changes[window] = store.save(record)
         former[window] = record
         kept += [window] * is_kept
@@ -71,6 +72,7 @@ def run_drift(
         kept=tuple(kept),
         waiting=tuple(w for w in counted if w not in over),
         skipped=skipped,
+        uncalibrated=judge.note,
     )
 
 
@@ -110,7 +112,7 @@ def _count(
 def _judged(
     job: DriftJob,
     subject: Subject,
-    reference: ReferenceSet,
+    judge: WindowJudge,
     window: Window,
     counts: WindowCounts,
     now_s: float,
@@ -124,7 +126,8 @@ def _judged(
     kept = before is not None and before.counts.requests > counts.requests
     if before is not None and kept:
         counts = before.counts
-    judgement = judge(counts, reference, job.thresholds)
+    earlier = [former[w] for w in sorted(former) if w < window]
+    judgement = judge.judge(window, counts, earlier)
     record = WindowRecord(subject, window, window.end_s <= now_s, counts, job.thresholds, judgement)
     return record, kept
 

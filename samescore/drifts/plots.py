@@ -98,7 +98,7 @@ def psi_by_window(timeline: Timeline) -> Plot:
     return plot(
         "Population stability index by window, against the frozen training sample",
         f"Scores above the line, below it {shown if len(features) > MOST_FEATURES else 'features'}."
-        " 0 is no change, darker is further; a framed cell is beyond its limit and decides, an"
+        " 0 is no change, darker is further; a framed cell has drifted and decides, an"
         " empty column had no request.",
         drawn,
         int(np.isfinite(values).sum()),

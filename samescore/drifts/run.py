@@ -10,6 +10,7 @@ from typing import Final
 from consistency.jsontype import Json
 from consistency.log.reader import TORN_TAIL
 from consistency.protocols import Damage
+from monitors.drift.baseline import Baseline
 from monitors.drift.judgement import Thresholds, Verdict
 from monitors.drift.record import Subject, WindowRecord
 from monitors.drift.store import Change
@@ -41,6 +42,7 @@ class DriftJob:
         by: which time puts a request into its window.
         out: where judged windows are kept; None for the folder `drift` beside the log.
         thresholds: when a window has drifted.
+        baseline: what says how windows vary without drift.
         include_open: also judge the window that is not over yet.
         last: so many of the latest windows decide how the run ends.
     """
@@ -51,6 +53,7 @@ class DriftJob:
     by: TimeBasis = TimeBasis.EVENT
     out: Path | None = None
     thresholds: Thresholds = field(default_factory=Thresholds)
+    baseline: Baseline = Baseline.REFERENCE
     include_open: bool = False
     last: int = 1
 
@@ -106,6 +109,7 @@ class DriftRun:
         kept: windows of which the log now holds fewer requests than before; they stay as they were.
         waiting: windows that were not judged since they are not over yet.
         skipped: what of the log was not counted.
+        uncalibrated: why thresholds are not calibrated on the reference's days; empty if they are.
     """
 
     job: DriftJob
@@ -117,6 +121,7 @@ class DriftRun:
     kept: tuple[Window, ...]
     waiting: tuple[Window, ...]
     skipped: Skipped
+    uncalibrated: str = ""
 
     @property
     def judged(self) -> tuple[WindowRecord, ...]:
@@ -151,6 +156,8 @@ class DriftRun:
             "reference_digest": self.subject.reference_digest,
             "by": self.subject.by.value,
             "window": str(self.job.length),
+            "baseline": self.job.baseline.value,
+            "uncalibrated": self.uncalibrated,
             "outcome": self.outcome.value,
             "decided_by": [r.window.start for r in self.deciding],
             "windows": [window_summary(record) for record in self.history],
@@ -173,6 +180,7 @@ def window_summary(record: WindowRecord) -> dict[str, Json]:
         "complete": record.complete,
         "verdict": record.verdict.value,
         "drifted": [m.name for m in record.judgement.drifted],
+        "reasons": {m.name: m.reason for m in record.judgement.drifted if m.reason},
         "requests": record.counts.requests,
         "refused": record.counts.refused,
         "rows": record.counts.rows,

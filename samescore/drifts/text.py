@@ -8,7 +8,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from monitors.drift.judgement import Verdict
+from monitors.drift.judgement import Measure, Verdict
 from monitors.drift.record import WindowRecord
 from monitors.drift.store import Change
 from monitors.drift.windows import gaps, utc_text
@@ -55,11 +55,16 @@ def conclusion(found: DriftRun) -> str:
     if found.outcome is Outcome.NO_DRIFT:
         return f"no drift in {which}"
     moved = [
-        f"{r.window.label}: " + ", ".join(f"{m.name} {m.psi:.3g}" for m in r.judgement.drifted)
+        f"{r.window.label}: " + ", ".join(_told(m) for m in r.judgement.drifted)
         for r in found.deciding
         if r.verdict is Verdict.DRIFT
     ]
     return "drift (population stability index) in " + "; ".join(moved)
+
+
+def _told(measure: Measure) -> str:
+    because = f" ({measure.reason})" if measure.reason else ""
+    return f"{measure.name} {measure.psi:.3g}{because}"
 
 
 def _why_nothing(found: DriftRun) -> str:
@@ -81,7 +86,7 @@ def _why_nothing(found: DriftRun) -> str:
 
 def warnings_of(found: DriftRun) -> list[str]:
     """Return what a reader of the verdict must know, a sentence each."""
-    skipped, told = found.skipped, []
+    skipped, told = found.skipped, [found.uncalibrated] if found.uncalibrated else []
     if skipped.damaged_lines:
         first = [f"{d.segment} line {d.line} ({d.problem})" for d in skipped.damage]
         more = ", ..." if skipped.damaged_lines > _MOST_LISTED else ""

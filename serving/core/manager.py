@@ -105,6 +105,19 @@ class Manager(Generic[T]):
                 for _, version in sorted(self._versions.get(each, {}).items(), reverse=True)
             )
 
+    def load_failures(self) -> tuple[VersionStatus, ...]:
+        """Return the versions that are aspired and whose load failed: names and versions ascending.
+
+        They are not tried again until their files change.
+        """
+        with self._bookkeeping:
+            return tuple(
+                version.status
+                for name, versions in sorted(self._versions.items())
+                for number, version in sorted(versions.items())
+                if version.load_failed and number in self._aspired.get(name, {})
+            )
+
     def set_policies(self, policies: Mapping[str, VersionPolicy]) -> None:
         """Replace the models' own policies; they count from the next `reconcile`."""
         with self._bookkeeping:

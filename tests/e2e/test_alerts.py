@@ -23,9 +23,22 @@ from monitors import metrics
 from monitors.alerting.alerts import build_rules
 from monitors.alerting.rules import to_yaml
 from monitors.alerting.settings import AlertSettings
-from tests.fixtures.prometheus import Running, Webhook, alertmanager, prometheus, webhook
+from serving.servable import GateMode
+from tests.fakes.transport import ThroughFloat32
+from tests.fixtures.cli import samescore
+from tests.fixtures.prometheus import (
+    PUSHGATEWAY,
+    Running,
+    Webhook,
+    alertmanager,
+    prometheus,
+    webhook,
+)
+from tests.fixtures.pushgateway import pushgateway
 from tests.fixtures.server import Client, serving
 from tests.fixtures.tiny import PACKAGE, Tiny, make_records, record_body
+from tests.fixtures.traffic import serve_into_log
+from tests.samescore.conftest import load
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +102,7 @@ class Scene:
     switch: Path
     hook: Webhook
     prometheus: Running
+    gateway: str
 
     def begin(self, fault: str) -> None:
         """Let a fault begin."""
@@ -140,9 +154,13 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
         stack.callback(traffic.stop)
         hook = stack.enter_context(webhook())
         manager = stack.enter_context(alertmanager(root, hook, **ROUTE))
-        target = {"samescore": f"127.0.0.1:{server.port}"}
-        watcher = stack.enter_context(prometheus(root, target, rules=rules, to=manager))
-        yield Scene(traffic, healthy, records, switch, hook, watcher)
+        gateway = stack.enter_context(pushgateway())
+        targets = {
+            "samescore": f"127.0.0.1:{server.port}",
+            PUSHGATEWAY: gateway.removeprefix("http://"),
+        }
+        watcher = stack.enter_context(prometheus(root, targets, rules=rules, to=manager))
+        yield Scene(traffic, healthy, records, switch, hook, watcher, gateway)
         assert traffic.failures == []
 
 
@@ -189,3 +207,33 @@ def test_a_fault_reaches_the_webhook_is_resolved_and_nothing_else_fires(
     assert {name for name, state in held.items() if state == "firing"} == {alert}
     came = {notice.alert for notice in scene.hook.notices if notice.at >= began}
     assert came == {alert}
+
+
+def test_a_parity_break_found_by_a_scheduled_replay_arrives_and_resolves(
+    scene: Scene, tiny: Tiny, tmp_path: Path
+) -> None:
+    """A day that was served with float32 features; the next day is right again."""
+    sent = [record_body(tiny.records[at : at + ROWS]) for at in range(0, 50, ROWS)]
+    broken = load(tiny, transport=ThroughFloat32, gate=GateMode.REPORT)
+    serve_into_log(broken, tmp_path / "broken", sent)
+    serve_into_log(load(tiny), tmp_path / "mended", sent)
+    began = time.monotonic()
+    assert replay(tiny, tmp_path / "broken", scene.gateway) == 1
+    fired = scene.hook.wait_for("SamescoreReplayDiffers", "firing", began, 4 + SLACK_SECONDS)
+    held = scene.prometheus.alerts()
+    ended = time.monotonic()
+    assert replay(tiny, tmp_path / "mended", scene.gateway) == 0
+    resolved = scene.hook.wait_for("SamescoreReplayDiffers", "resolved", ended, 4 + SLACK_SECONDS)
+    print(f"parity: fired after {fired.at - began:.1f} s, resolved after {resolved.at - ended:.1f}")
+    assert {"model": "tiny", "version": "1", "severity": "critical"}.items() <= fired.labels.items()
+    assert fired.receiver == "pager"
+    assert {name for name, state in held.items() if state == "firing"} == {"SamescoreReplayDiffers"}
+    came = {notice.alert for notice in scene.hook.notices if notice.at >= began}
+    assert came == {"SamescoreReplayDiffers"}
+
+
+def replay(tiny: Tiny, log: Path, gateway: str) -> int:
+    """Run what a scheduler would run."""
+    return samescore(
+        "replay", log, "--bundles", tiny.base, "--pipeline", PACKAGE, "--pushgateway", gateway
+    ).code

@@ -12,14 +12,14 @@ from monitors import metrics
 from monitors.alerting.settings import AlertSettings
 from monitors.metrics import Metric, ScoreAnomaly
 
-SETTINGS = AlertSettings(workers=2)
+TWO_DAYS = 2880
+SETTINGS = AlertSettings(workers=2, model_age_seconds=90 * 86_400, feature_psi=0.25)
 NONE = "_"
 SERVER = {"job": "samescore", "instance": "a:8501"}
 VERSION = {"model": "m", "version": "3"}
 ALERTED = {"job": "samescore", **VERSION}
 FEATURE = {**VERSION, "feature": "city"}
 SUITE = {"model": "m", "rule": "age_between", "action": "flag"}
-TWO_DAYS = 2880
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,13 @@ MISSING = of(metrics.FEATURE_MISSING, **FEATURE)
 TRAINED_MISSING = of(metrics.FEATURE_REFERENCE_MISSING, **FEATURE)
 VIOLATIONS = of(metrics.SUITE_VIOLATIONS, **SUITE)
 WORKERS = of(metrics.WORKERS)
+FEATURE_PSI = of(metrics.FEATURE_PSI, **FEATURE)
+MALFORMED = of(metrics.HTTP_REJECTIONS, reason="malformed")
+TOO_LARGE = of(metrics.HTTP_REJECTIONS, reason="too_large")
+BACKEND = of(metrics.BACKEND_WORKERS, backend="grpc://b:8500")
+CREATED = of(metrics.SERVABLE_CREATED, **VERSION)
+LOAD_FAILED = of(metrics.VERSION_LOAD_FAILED, model="m", version="4")
+DRIFTED = Series(metrics.DRIFT_DETECTED, tuple(VERSION.items()))
 DRIFT_SUCCESS = Series(metrics.DRIFT_LAST_SUCCESS, tuple(VERSION.items()))
 REPLAY_SUCCESS = Series(metrics.REPLAY_LAST_SUCCESS, tuple(VERSION.items()))
 REPLAY_AGREES = Series(metrics.REPLAY_AGREES, tuple(VERSION.items()))
@@ -89,6 +96,12 @@ HEALTHY: dict[Series, str] = {
     TRAINED_MISSING: "0.5+0",
     VIOLATIONS: "0+0",
     WORKERS: "2+0",
+    FEATURE_PSI: "0.02+0",
+    MALFORMED: "0+0",
+    TOO_LARGE: "0+0",
+    BACKEND: "2+0",
+    CREATED: "0+0",
+    DRIFTED: "0+0",
     DRIFT_SUCCESS: "0+60",
     REPLAY_SUCCESS: "0+60",
     REPLAY_AGREES: "1+0",
@@ -185,6 +198,11 @@ CASES: tuple[Case, ...] = (
     Case("a rule is never broken", "SamescoreSuiteViolations", {}),
     Case("6 of 12 rows a minute break a rule: too few to say", "SamescoreSuiteViolations",
          {ROWS: "0+12", MISSING: "0+6", VIOLATIONS: "0+6"}),
+    fires("a feature has shifted", "SamescoreFeaturePsiHigh", {FEATURE_PSI: "0.4+0"},
+          FEATURE_ALERTED, "0.400"),
+    Case("a feature has shifted a little", "SamescoreFeaturePsiHigh", {FEATURE_PSI: "0.2+0"}),
+    Case("a feature of 200 rows has shifted: too few to say", "SamescoreFeaturePsiHigh",
+         {FEATURE_PSI: "0.4+0", WINDOW: "200+0"}),
     # -------------------------------------------------------------------------------- scores
     fires("the scores have shifted", "SamescoreScorePsiHigh", {PSI: "0.4+0"}, ALERTED, "0.400"),
     Case("the scores have shifted a little", "SamescoreScorePsiHigh", {PSI: "0.2+0"}),
@@ -215,7 +233,26 @@ CASES: tuple[Case, ...] = (
     fires("an observer fails", "SamescoreObserverFailures", {OBSERVER: "0x17 4x4"},
           {**INSTANCE, "observer": "features"}, "4"),
     Case("an observer failed 10 minutes ago", "SamescoreObserverFailures", {OBSERVER: "0x9 4x12"}),
+    fires("10 of 70 HTTP requests are malformed", "SamescoreHttpRejections", {MALFORMED: "0+10"},
+          {"job": "samescore", "reason": "malformed"}, "14.29%"),
+    Case("2 of 62 HTTP requests are too large", "SamescoreHttpRejections", {TOO_LARGE: "0+2"}),
+    Case("8 of 14 HTTP requests a minute are too large: too few to say", "SamescoreHttpRejections",
+         {TOO_LARGE: "0+8", OK: "0+6", ROWS: "0+6", MISSING: "0+3", TIMED: "0+6", IN_TIME: "0+6"}),
+    fires("no worker sends to a backend", "SamescoreBackendEjected", {BACKEND: "0+0"},
+          {**INSTANCE, "backend": "grpc://b:8500"}),
+    Case("one of two workers sends to a backend", "SamescoreBackendEjected", {BACKEND: "1+0"}),
+    Case("a backend is back after 4 minutes", "SamescoreBackendEjected", {BACKEND: "0x4 2x17"}),
+    fires("a version could not be loaded", "SamescoreVersionNotAvailable", {LOAD_FAILED: "1+0"},
+          {**ALERTED, "version": "4"}),
+    Case("a version was mended after 4 minutes", "SamescoreVersionNotAvailable",
+         {LOAD_FAILED: "1x4 _x17"}),
+    fires("the newest version is 90 days and 10 minutes old", "SamescoreModelStale",
+          {CREATED: "-7775400+0"}, {"job": "samescore", "model": "m"}, "90d 0h 10m 0s"),
+    Case("an old version is served beside a new one", "SamescoreModelStale",
+         {CREATED: "-7775400+0", of(metrics.SERVABLE_CREATED, model="m", version="4"): "0+0"}),
     # ----------------------------------------------------------------------------- drift job
+    fires("the last window has drifted", "SamescoreDriftDetected", {DRIFTED: "1+0"}, VERSION),
+    Case("the next window has not", "SamescoreDriftDetected", {DRIFTED: "1x10 0x11"}),
     fires("the last verdict is two days and ten minutes old", "SamescoreDriftJobMissed",
           {DRIFT_SUCCESS: "0+0"}, {"model": "m"}, "2d 0h 10m 0s", at=TWO_DAYS + 10),
     Case("the last verdict is a day and a half old", "SamescoreDriftJobMissed",

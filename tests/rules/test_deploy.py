@@ -1,4 +1,4 @@
-"""The files in deploy/prometheus are what Prometheus and Alertmanager accept, and current."""
+"""The files for Prometheus and Alertmanager are what these programs accept, and current."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from tests.fixtures.cli import samescore
 from tests.fixtures.prometheus import ALERTMANAGER_CONFIG, alertmanager, component, webhook
 
-FOLDER = ALERTMANAGER_CONFIG.parent
+FOLDER = ALERTMANAGER_CONFIG.parents[1] / "prometheus"
 CRITICAL = {"severity": "critical", "job": "j", "model": "m"}
 WARNING = {"severity": "warning", "job": "j", "model": "m"}
+PAGE = {"alertname": "SamescoreAvailabilityBudgetBurn", "job": "j", "model": "fast"}
 
 
 def asked(program: str, *arguments: object) -> str:
@@ -58,14 +59,26 @@ def test_what_is_critical_silences_the_warnings_of_the_same_model_alone(tmp_path
         {"severity": "critical", "alertname": "SamescoreMetricsAbsent", "job": "gone"},
         {**WARNING, "alertname": "SamescoreHighLatency", "job": "gone"},
         {"severity": "info", "alertname": "SamescoreDriftMetricsAbsent"},
+        {**PAGE, "long_window": "1h", "severity": "critical"},
+        {**PAGE, "long_window": "6h", "severity": "critical"},
+        {**PAGE, "long_window": "1d", "severity": "warning"},
+        {**PAGE, "long_window": "1d", "severity": "warning", "model": "slow"},
+        {**PAGE, "alertname": "SamescoreHighErrorRatio", "severity": "critical"},
+        {"severity": "critical", "alertname": "SamescoreReplayDiffers", "model": "p"},
+        {"severity": "critical", "alertname": "SamescoreParityBudgetBurn", "model": "p"},
     ]
     with webhook() as hook, alertmanager(tmp_path, hook, group_wait="1s") as manager:
         manager.ask("/api/v2/alerts", [{"labels": labels} for labels in sent])
-        hook.wait_until(lambda: len(hook.notices) >= 3, "three notices", 30)
+        hook.wait_until(lambda: len(hook.notices) >= 7, "seven notices", 30)
         time.sleep(2)  # longer than the groups wait: the others would be here too
     came = {(n.receiver, n.alert, n.labels.get("job"), n.labels.get("model")) for n in hook.notices}
     assert came == {
         ("pager", "SamescoreHighErrorRatio", "j", "m"),
         ("team", "SamescoreHighLatency", "j", "other"),
         ("pager", "SamescoreMetricsAbsent", "gone", None),
+        ("pager", "SamescoreAvailabilityBudgetBurn", "j", "fast"),
+        ("team", "SamescoreAvailabilityBudgetBurn", "j", "slow"),
+        ("pager", "SamescoreReplayDiffers", None, "p"),
     }
+    windows = {n.labels["long_window"] for n in hook.notices if n.labels.get("model") == "fast"}
+    assert windows == {"1h", "6h"}, "both pages, and not the ticket"

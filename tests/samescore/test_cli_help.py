@@ -74,7 +74,10 @@ def test_each_commands_help_gives_an_example_of_itself(command: tuple[str, ...])
         (("replay",), ("0: every row", "1: something differs", "2: wrong usage")),
         (("bundle", "check"), ("0: all reproduced", "1: the golden gate fails")),
         (("log", "verify"), ("0: intact", "1: lines are damaged")),
-        (("log", "cat"), ("Exit code 1 when a --request-id is not in the log",)),
+        (
+            ("log", "cat"),
+            ("Exit code 1 when a --request-id is not in the log, or no request is behind",),
+        ),
         (("log", "compact"), ("0: all sealed segments", "1: a damaged one stays as it is")),
     ],
 )

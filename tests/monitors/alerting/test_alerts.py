@@ -16,7 +16,7 @@ from monitors.alerting.rules import AlertRule, RecordingRule, Severity, duration
 from monitors.alerting.settings import AlertSettings
 from monitors.metrics import CATALOGUE, JOB_CATALOGUE, STAGE_LATENCY, MetricKind
 
-ALL = AlertSettings(workers=2)
+ALL = AlertSettings(workers=2, model_age_seconds=86_400, feature_psi=0.25)
 GROUPS = build_rules(ALL)
 RECORDINGS = [rule for group in GROUPS for rule in group.recordings]
 ALERTS = [rule for group in GROUPS for rule in group.alerts]
@@ -157,6 +157,9 @@ def test_the_latency_bound_is_a_bucket_as_the_exporter_writes_it() -> None:
         ("unseen_ratio", float("nan"), "give a ratio between 0 and 1"),
         ("score_psi", 0.0, "give an index above 0"),
         ("score_psi", float("nan"), "give an index above 0"),
+        ("feature_psi", -0.1, "give an index, or 0 for no alert"),
+        ("rejection_ratio", 0.0, "give a ratio between 0 and 1"),
+        ("model_age_seconds", -1, "give 0 or more"),
         ("min_requests", 0, "give 1 or more"),
         ("window_seconds", 0, "give 1 or more"),
         ("for_seconds", -1, "give 0 or more"),
@@ -184,6 +187,9 @@ def test_optional_alerts_are_there_only_when_they_were_asked_for() -> None:
     left_out = {a.name for a in ALERTS} - {a.name for g in few for a in g.alerts}
     assert left_out == {
         "SamescoreWorkersMissing",
+        "SamescoreFeaturePsiHigh",
+        "SamescoreModelStale",
+        "SamescoreDriftDetected",
         "SamescoreDriftJobMissed",
         "SamescoreDriftMetricsAbsent",
         "SamescoreReplayMissed",
@@ -196,6 +202,7 @@ def test_what_is_lost_for_good_waits_for_nothing() -> None:
         "SamescoreScoreAnomalies",
         "SamescoreLogDrops",
         "SamescoreObserverFailures",
+        "SamescoreDriftDetected",
         "SamescoreDriftJobMissed",
         "SamescoreReplayDiffers",
         "SamescoreReplayMissed",

@@ -10,9 +10,10 @@ from scipy import stats
 
 from consistency.errors import ConfigError
 from monitors.drift.counting import WindowCounts
-from monitors.drift.judgement import Band, Judgement, Thresholds, Verdict, judge, noise_psi
+from monitors.drift.judgement import Band, Judgement, Thresholds, Verdict, judge
 from monitors.psi import population_stability_index
 from monitors.reference import CategoryReference, NumericReference, ReferenceSet
+from monitors.thresholds.sampling import noise_psi
 
 
 def one_feature(training: list[int], current: list[int], thresholds: Thresholds) -> Judgement:

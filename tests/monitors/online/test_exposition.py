@@ -20,7 +20,7 @@ from monitors.online.counters import EventCounters
 from monitors.online.exposition import Collectors, exposition
 from monitors.online.latency import RequestMetrics
 from monitors.online.observer import RowMonitor
-from monitors.online.server_facts import ServerFacts
+from monitors.online.server_facts import ServerFacts, VersionFacts
 from monitors.online.window import WindowSettings
 from monitors.reference import ReferenceSet
 from tests.fixtures.scored import INFO, make_request
@@ -46,7 +46,12 @@ def collectors(tmp_path: Path, available: list[ServableInfo]) -> Collectors:
     backends = BackendHealth(store)
     backends.declare(["grpc://a:8500"])
     counters.declare(BACKEND_EJECTIONS, [("grpc://a:8500",)])
-    facts = ServerFacts(store, version="0.1.0", servables=lambda: available)
+    facts = ServerFacts(
+        store,
+        version="0.1.0",
+        servables=lambda: available,
+        versions=lambda: VersionFacts((("m", 1, 1.7e9),), (("m", 2),)),
+    )
     return Collectors([requests, rows, counters, backends, facts])
 
 
@@ -81,6 +86,12 @@ def test_the_gate_shows_what_is_available_now(
     assert GateState.VERIFIED in gate
     available.clear()
     assert gate not in exposition(collectors)[0].decode()
+
+
+def test_versions_show_when_they_were_made_and_which_did_not_load(collectors: Collectors) -> None:
+    page = exposition(collectors)[0].decode()
+    assert 'samescore_servable_created_timestamp_seconds{model="m",version="1"} 1.7e+09' in page
+    assert 'samescore_version_load_failed{model="m",version="2"} 1.0' in page
 
 
 def _family(metric: Metric) -> str:

@@ -178,6 +178,18 @@ def test_a_failing_version_keeps_the_one_before_serving(
     assert error_of(manager, "m", 2) == "bundle /m/2: golden check: row 7 differs"
 
 
+def test_a_failed_version_is_told_for_as_long_as_it_is_wanted(
+    manager: Manager[Servable], shelf: Shelf
+) -> None:
+    shelf.broken["m/2"] = BundleError("/m/2", "golden check: row 7 differs")
+    manager.reconcile(found(m=[1]))
+    assert manager.load_failures() == ()
+    manager.reconcile(found(m=[1, 2]))
+    assert [(s.id.name, s.id.version) for s in manager.load_failures()] == [("m", 2)]
+    manager.reconcile(found(m=[1]))
+    assert manager.load_failures() == (), "it was withdrawn"
+
+
 def test_a_failing_version_harms_no_other(shelf: Shelf) -> None:
     manager = Manager[Servable](shelf, default_policy=AllVersions())
     shelf.broken["b/1"] = MemoryError("too large")

@@ -1,0 +1,182 @@
+"""What is measured of a window: where its values lie, how they are spread, how many are missing.
+
+The population stability index has no direction and pays for each of its buckets with noise. So a
+shift is looked for where it shows best, in a mean of rank scores, and everything else by the index.
+Each is computed from the integers of the buckets alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitors.psi import population_stability_index
+from monitors.reference import CategoryReference, Counts, Reference
+
+LEAST_RANK: Final = 0.005
+"""Rank of what lies below all of the baseline; 1 less that, of what lies above."""
+
+_LEAST_PSI_SHARE: Final = 0.05
+"""An index of 0 has no logarithm; one so far below what is expected says nothing more."""
+
+
+class Statistic(StrEnum):
+    """What is compared."""
+
+    LOCATION = "location"
+    """Mean of the van der Waerden (normal) scores of the finite values: in a normal reference a
+    shift in standard deviations. Numbers only."""
+    SHAPE = "shape"
+    """Logarithm of the population stability index over its expectation."""
+    GAPS = "gaps"
+    """Share of missing, infinite and unseen values, as arcsin(sqrt(share)): its noise depends on
+    the rows alone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """One statistic of some windows.
+
+    Attributes:
+        values: shape (D,); NaN where a window has no value for it.
+        sampling: variance of each value by sampling alone, for independent rows, shape (D,).
+    """
+
+    values: NDArray[np.float64]
+    sampling: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The buckets of one feature, ready to measure windows of it.
+
+    Attributes:
+        counts: of the baseline, shape (B,).
+        scores: normal score of each bucket, NaN for those without finite values, shape (B,).
+        gaps: the buckets of what is no known value, shape (B,).
+        held: buckets that the baseline holds.
+        psi_days: variation of the shares between windows beyond sampling, as a variance that adds
+            to 1/N + 1/M in the law of the index; 0 until `with_days`.
+    """
+
+    counts: Counts
+    scores: NDArray[np.float64]
+    gaps: NDArray[np.bool_]
+    held: int
+    psi_days: float = 0.0
+
+    @classmethod
+    def of(cls, reference: Reference, counts: Counts) -> Self:
+        """Return the frame of a feature.
+
+        Args:
+            reference: tells the kinds of the buckets.
+            counts: of the baseline; the reference's own, or those of later windows.
+        """
+        gaps = np.zeros(len(counts), np.bool_)
+        scores = np.full(len(counts), np.nan)
+        if isinstance(reference, CategoryReference):
+            gaps[-2:] = True
+        else:
+            gaps[[0, -2, -1]] = True
+            scores[~gaps] = normal_scores(counts[~gaps])
+        return cls(counts, scores, gaps, max(int((counts > 0).sum()), 2))
+
+    def with_days(self, psi: NDArray[np.float64], rows: NDArray[np.float64]) -> Frame:
+        """Return it with the variation between windows, by the method of moments.
+
+        Without drift the index has the mean (B - 1) * (days + 1/N + 1/M).
+
+        Args:
+            psi: index of each window against the others, shape (D,).
+            rows: of each window.
+        """
+        noise = 1 / (self.counts.sum() - rows) + 1 / rows
+        days = float(np.mean(psi)) / (self.held - 1) - float(np.mean(noise))
+        return Frame(self.counts, self.scores, self.gaps, self.held, max(days, 0.0))
+
+    def expected_psi(self, baseline_rows: float, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the index of windows of so many rows without drift."""
+        noise: NDArray[np.float64] = 1 / baseline_rows + 1 / rows
+        return (self.held - 1) * (self.psi_days + noise)
+
+    def location(self, counts: Counts) -> Measured:
+        """Return the mean normal score of windows, counts of shape (D, B)."""
+        numbers = ~np.isnan(self.scores)
+        held, scores = counts[:, numbers], self.scores[numbers]
+        rows = held.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values = held @ scores / rows
+            variance = _variance(self.counts[numbers], scores) / rows
+        return Measured(values, np.where(rows > 0, variance, np.nan))
+
+    def share_of_gaps(self, counts: Counts) -> Measured:
+        """Return the transformed share of gaps of windows; Anscombe's correction for few rows."""
+        rows = counts.sum(axis=1)
+        share = (counts[:, self.gaps].sum(axis=1) + 0.375) / (rows + 0.75)
+        # A share of 0 does not vary binomially: then its variance is no more than it can be.
+        base = (self.counts[self.gaps].sum() + 0.375) / (self.counts.sum() + 0.75)
+        variance = np.minimum(1 / (4 * rows + 2), base)
+        return Measured(np.arcsin(np.sqrt(share)), variance)
+
+    def shape(
+        self, psi: NDArray[np.float64], baseline: float, rows: NDArray[np.float64]
+    ) -> Measured:
+        """Return the logarithm of indices over their expectation; sampling is in the law itself.
+
+        Args:
+            psi: of each window, shape (D,).
+            baseline: rows that they were compared with.
+            rows: of each window.
+        """
+        ratio = psi / self.expected_psi(baseline, rows)
+        return Measured(np.log(ratio + _LEAST_PSI_SHARE), np.zeros(len(ratio)))
+
+
+def normal_scores(counts: Counts) -> NDArray[np.float64]:
+    """Return the standard normal quantile at the middle rank of each bucket.
+
+    B. L. van der Waerden, *Order tests for the two-sample problem* (1952); in grouped data each
+    value has the middle rank of its bucket. A bucket that holds nothing lies between its
+    neighbours. The tails end at `LEAST_RANK`: rows of a day resemble each other, so a season says
+    less about the range of a feature than as many independent rows would.
+
+    >>> normal_scores(np.array([0, 25, 50, 25, 0])).round(3).tolist()
+    [-2.576, -1.15, 0.0, 1.15, 2.576]
+    """
+    total = int(counts.sum())
+    if not total:
+        return np.zeros(len(counts))
+    from scipy.special import ndtri
+
+    middle = (np.cumsum(counts) - counts / 2) / total
+    scores: NDArray[np.float64] = ndtri(np.clip(middle, LEAST_RANK, 1 - LEAST_RANK))
+    return scores
+
+
+def indices(counts: Counts, baseline: Counts, *, inside: bool) -> NDArray[np.float64]:
+    """Return the population stability index of each window, NaN for one without rows.
+
+    Args:
+        counts: shape (D, B).
+        baseline: shape (B,).
+        inside: whether the windows are part of the baseline; each is then compared with the rest.
+    """
+    out = np.full(len(counts), np.nan)
+    for i, window in enumerate(counts):
+        rest = baseline - window if inside else baseline
+        if window.any() and rest.any():
+            out[i] = population_stability_index(rest, window)
+    return out
+
+
+def _variance(counts: Counts, scores: NDArray[np.float64]) -> float:
+    total = int(counts.sum())
+    if not total:
+        return 0.0
+    mean = float(counts @ scores) / total
+    return float(counts @ (scores - mean) ** 2) / total
