@@ -164,7 +164,7 @@ def _in_process(number: int) -> list[int]:
     """Return the nanoseconds of each call of the SavedModel, arrays in and out."""
     import numpy as np
 
-    from serving.model_server.saved_model_files import load_saved_model
+    from serving.model_server.models.saved_model_files import load_saved_model
 
     model = load_saved_model(next(MODEL.iterdir()))
     signature = model.signatures["serving_default"]

@@ -40,7 +40,7 @@ def _contestants() -> dict[str, Callable[[], object]]:
     import numpy as np
     from tensorflow.core.framework import tensor_pb2
 
-    from serving.model_server import tensors
+    from serving.model_server.wire import tensors
 
     array = np.random.default_rng(0).random(VALUES, np.float32)
     content, typed = tensor_pb2.TensorProto(), tensor_pb2.TensorProto()

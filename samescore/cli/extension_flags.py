@@ -10,10 +10,10 @@ import click
 from consistency.log.settings import GIB, MIB, LogSettings
 from samescore.cli.options import ANY_PATH, EnumValue, model_trust
 from samescore.cli.tfs_flags import F, switch
-from samescore.model_server_extensions import ExtensionSettings, RequestLoggingSettings
+from samescore.model_server.extensions import ExtensionSettings, RequestLoggingSettings
 from serving.dataplane import OnLogFailure
 from serving.loaders.devices import CPU, Device
-from serving.model_server.golden_gate_mode import GoldenGate
+from serving.model_server.models.golden_gate_mode import GoldenGate
 
 
 class ExtensionFlags(TypedDict):

@@ -32,10 +32,15 @@ from samescore.cli.tfs_flags import (
     switch,
     upstream_flags_refused,
 )
-from samescore.model_server import ModelServerSettings, Ready, StartError, run_model_server
-from samescore.model_server_rest import RestSettings
-from serving.model_server.listening import MIB, GrpcSettings, parse_channel_arguments, read_tls
-from serving.model_server.reload_policy import ReloadPolicy
+from samescore.model_server.rest import RestSettings
+from samescore.model_server.server import ModelServerSettings, Ready, StartError, run_model_server
+from serving.model_server.configuration.listening import (
+    MIB,
+    GrpcSettings,
+    parse_channel_arguments,
+    read_tls,
+)
+from serving.model_server.configuration.reload_policy import ReloadPolicy
 from serving.model_server.status import Code, StatusError
 
 THREADS: Final = 4 * (os.cpu_count() or 1)

@@ -8,11 +8,11 @@ from typing import TypedDict
 import click
 
 from samescore.cli.tfs_flags import NOT_NEGATIVE, POSITIVE, F, Switch, switch
-from samescore.model_server_loading import LoadingSettings
-from samescore.model_server_monitoring import MonitoringSettings
+from samescore.model_server.loading import LoadingSettings
+from samescore.model_server.monitoring import MonitoringSettings
 from serving.loaders.threads import cores
-from serving.model_server.batching_parameters import BatchingParameters, read_batching_parameters
-from serving.model_server.monitoring_page import read_monitoring_path
+from serving.model_server.batching.parameters import BatchingParameters, read_batching_parameters
+from serving.model_server.observing.monitoring_page import read_monitoring_path
 from serving.model_server.status import invalid
 
 

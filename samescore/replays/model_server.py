@@ -15,11 +15,11 @@ from serving.core.base_paths import parse_version
 from serving.core.state import ServableId
 from serving.faces.tfs_replay import CallReplay
 from serving.model_server.api import ServedModel
-from serving.model_server.bundle_platform import BundleOptions, bundle_platform
-from serving.model_server.saved_model_files import SessionOptions
-from serving.model_server.scored_calls import ServedFrom, folder_digest
+from serving.model_server.models.bundle_platform import BundleOptions, bundle_platform
+from serving.model_server.models.saved_model_files import SessionOptions
+from serving.model_server.models.tensorflow_platform import TensorFlowOptions, tensorflow_platform
+from serving.model_server.recording.scored_calls import ServedFrom, folder_digest
 from serving.model_server.status import StatusError
-from serving.model_server.tensorflow_platform import TensorFlowOptions, tensorflow_platform
 
 
 def model_server_target(

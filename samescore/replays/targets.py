@@ -119,7 +119,7 @@ class BundleTargets:
     ) -> ReplayTarget:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
         from samescore.replays.model_server import model_server_target
-        from serving.model_server.bundle_platform import BundleOptions
+        from serving.model_server.models.bundle_platform import BundleOptions
 
         options = BundleOptions(self.threads, self.device, self.trust)
         return model_server_target(self._base_path(model), model, bundle_digest, options)

@@ -189,7 +189,7 @@ class GrpcTransport:
 
     def _outputs(self, answer: PredictResponse, signature: Signature) -> Outputs:
         from serving.model_server.status import StatusError
-        from serving.model_server.tensors import MalformedTensorError, decode
+        from serving.model_server.wire.tensors import MalformedTensorError, decode
 
         outputs: dict[str, Column] = {}
         for expected in signature.outputs:
@@ -221,7 +221,7 @@ def _close(channel: grpc.aio.Channel) -> None:
 def _request(model: RemoteModel, signature: Signature, feeds: list[Column]) -> PredictRequest:
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-    from serving.model_server.tensors import encode
+    from serving.model_server.wire.tensors import encode
 
     request = PredictRequest()
     spec = request.model_spec

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from serving.model_server.api import InferenceApi
-    from serving.model_server.listening import GrpcSettings, Tls
-    from serving.model_server.received import Reception
+    from serving.model_server.configuration.listening import GrpcSettings, Tls
+    from serving.model_server.recording.received import Reception
 
     Context: TypeAlias = grpc.ServicerContext
     Behavior: TypeAlias = Callable[[Any, Context], Any]  # Any: of any kind of call

@@ -12,7 +12,7 @@ import grpc  # noqa: TID253 - only the model server loads this module
 from google.protobuf.message import DecodeError
 
 from serving.faces.tfs_grpc import truncated
-from serving.model_server.profiling import Profiler
+from serving.model_server.observing.profiling import Profiler
 from serving.model_server.status import Code, StatusError
 
 _SERVICE: Final = "/tensorflow.ProfilerService"

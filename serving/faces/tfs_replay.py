@@ -23,8 +23,8 @@ from serving.faces.tfs_rest.examples_request import fill_examples_request
 from serving.faces.tfs_rest.predict_request import fill_predict_request
 from serving.model_server import inference
 from serving.model_server.api import ServedModel
-from serving.model_server.call_outputs import Response, rows_of
 from serving.model_server.multi_inference import multi_inference
+from serving.model_server.recording.call_outputs import Response, rows_of
 from serving.model_server.status import Code, StatusError, invalid
 
 _REFUSALS: Final = frozenset(

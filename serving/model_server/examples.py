@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from google.protobuf import text_format
 
-from serving.model_server.dtypes import DataType, dtype_of
 from serving.model_server.status import Code, StatusError, invalid
+from serving.model_server.wire.dtypes import DataType, dtype_of
 
 if TYPE_CHECKING:
     from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef

@@ -19,9 +19,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import examples, tensors
+from serving.model_server import examples
 from serving.model_server.api import ServedModel
 from serving.model_server.status import Code, StatusError, invalid
+from serving.model_server.wire import tensors
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto

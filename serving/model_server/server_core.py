@@ -25,7 +25,11 @@ from serving.core.loader import LoaderFactory
 from serving.core.state import VersionStatus
 from serving.model_server import inference, multi_inference
 from serving.model_server.api import ServedModel
-from serving.model_server.configured import ConfiguredModels, CoreSettings, refuse_logging
+from serving.model_server.configuration.configured import (
+    ConfiguredModels,
+    CoreSettings,
+    refuse_logging,
+)
 from serving.model_server.core_status import status_response
 from serving.model_server.status import Code, invalid
 

@@ -82,9 +82,9 @@ PURE_CORE = (
     "serving/backends/exact_json.py",
     "serving/backends/health.py",
     "serving/core/policy.py",
-    "serving/model_server/batch_tensors.py",
-    "serving/model_server/crc32c.py",
-    "serving/model_server/labels.py",
+    "serving/model_server/batching/merging.py",
+    "serving/model_server/wire/crc32c.py",
+    "serving/model_server/configuration/labels.py",
     "monitors/online/window.py",
 )
 

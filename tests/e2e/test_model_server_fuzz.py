@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samescore.model_server import ModelServer, ModelServerSettings
-from serving.model_server.tensors import MAX_FILLED_BYTES
+from samescore.model_server.server import ModelServer, ModelServerSettings
+from serving.model_server.wire.tensors import MAX_FILLED_BYTES
 from tests.fixtures.model_server import (
     HALF_PLUS_TWO,
     model_server,

@@ -145,7 +145,7 @@ class _Predictions:
         import grpc
         from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
-        from serving.model_server.tensors import decode, encode
+        from serving.model_server.wire.tensors import decode, encode
 
         spec = request.model_spec
         assert spec.WhichOneof("version_choice") == "version", "a version is always asked for"

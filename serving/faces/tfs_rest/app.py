@@ -21,7 +21,7 @@ from consistency.errors import LimitError
 from serving.faces.tfs_rest.handler import HTTP_STATUS, Answer, RestHandler, error_answer
 from serving.faces.tfs_rest.routes import Call, Route, SilentError, is_handled, parse_target
 from serving.faces.tione import ClientGoneError, Message, Receive, Scope, Send, read_body
-from serving.model_server.received import OnRefused, Reception
+from serving.model_server.recording.received import OnRefused, Reception
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:

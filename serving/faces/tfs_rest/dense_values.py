@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from serving.faces.tfs_rest.json_document import decode_base64
 from serving.faces.tfs_rest.json_quote import quoted_value, type_name
 from serving.faces.tfs_rest.json_read import JsonObject, JsonValue
-from serving.model_server.dtypes import FIELDS, DataType
 from serving.model_server.status import Code, StatusError, invalid
+from serving.model_server.wire.dtypes import FIELDS, DataType
 
 MAX_RANK: Final = 254  # of a tensor of TensorFlow
 _INT32: Final = (-(2**31), 2**31 - 1)

@@ -18,8 +18,8 @@ from serving.faces.tfs_rest.json_document import (
 )
 from serving.faces.tfs_rest.json_quote import type_name
 from serving.faces.tfs_rest.json_read import JsonObject, JsonValue
-from serving.model_server.dtypes import DataType
 from serving.model_server.status import StatusError, invalid
+from serving.model_server.wire.dtypes import DataType
 
 if TYPE_CHECKING:
     from tensorflow.core.example.example_pb2 import Example

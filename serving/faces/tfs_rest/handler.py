@@ -23,7 +23,7 @@ from serving.faces.tfs_rest.predict_response import column_body, row_body
 from serving.faces.tfs_rest.proto_json import metadata_body, status_body
 from serving.faces.tfs_rest.results_response import classification_body, regression_body
 from serving.faces.tfs_rest.routes import Call, Route
-from serving.model_server.received import OnRefused, Reception
+from serving.model_server.recording.received import OnRefused, Reception
 from serving.model_server.status import Code, StatusError, invalid
 
 if TYPE_CHECKING:

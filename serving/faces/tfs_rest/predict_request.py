@@ -21,9 +21,9 @@ from serving.faces.tfs_rest.json_document import (
 from serving.faces.tfs_rest.json_quote import quoted_value
 from serving.faces.tfs_rest.json_read import JsonObject, JsonValue
 from serving.faces.tfs_rest.json_regular import MIN_BYTES, RegularBody, read_regular
-from serving.model_server import tensors
-from serving.model_server.dtypes import FIELDS, DataType
 from serving.model_server.status import StatusError, invalid
+from serving.model_server.wire import tensors
+from serving.model_server.wire.dtypes import FIELDS, DataType
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from serving.faces.tfs_rest.dense_values import dtype_word
 from serving.faces.tfs_rest.json_write import array, decimals, nest, quote, record
-from serving.model_server import tensors
-from serving.model_server.dtypes import DataType
 from serving.model_server.status import Code, StatusError, invalid
+from serving.model_server.wire import tensors
+from serving.model_server.wire.dtypes import DataType
 
 if TYPE_CHECKING:
     from tensorflow.core.framework.tensor_pb2 import TensorProto

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.model_server.listening import GrpcSettings
+from serving.model_server.configuration.listening import GrpcSettings
 from serving.model_server.status import Code, StatusError
 from tests.fakes.inference_api import HalfPlusTwo
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.model_server.listening import GrpcSettings
+from serving.model_server.configuration.listening import GrpcSettings
 from tests.fakes.inference_api import HalfPlusTwo
 
 pytestmark = pytest.mark.slow  # the recorder is TensorFlow's
@@ -20,7 +20,7 @@ def channel() -> Iterator[Any]:
 
     from serving.faces.tfs_grpc import GrpcFace
     from serving.faces.tfs_profiler import ProfilerFace
-    from serving.model_server.profiling import Profiler
+    from serving.model_server.observing.profiling import Profiler
 
     settings = GrpcSettings(port=0, threads=4)
     face = GrpcFace(HalfPlusTwo(), settings, (ProfilerFace(Profiler()),))
@@ -31,7 +31,7 @@ def channel() -> Iterator[Any]:
 
 
 def profile(channel: Any, **fields: Any) -> Any:
-    from serving.model_server.profiling import profiler_message
+    from serving.model_server.observing.profiling import profiler_message
 
     request = profiler_message("ProfileRequest")(**fields).SerializeToString()
     raw = channel.unary_unary("/tensorflow.ProfilerService/Profile")(request, timeout=60)
@@ -75,7 +75,7 @@ def test_what_cannot_be_recorded(channel: Any, fields: dict[str, Any], said: str
 def test_one_at_a_time_and_it_can_be_ended(channel: Any) -> None:
     import grpc
 
-    from serving.model_server.profiling import profiler_message
+    from serving.model_server.observing.profiling import profiler_message
 
     started = time.monotonic()
     found: list[Any] = []

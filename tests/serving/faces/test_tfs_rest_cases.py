@@ -13,8 +13,8 @@ from serving.faces.tfs_rest.examples_request import fill_examples_request
 from serving.faces.tfs_rest.predict_request import JsonFormat, fill_predict_request
 from serving.faces.tfs_rest.predict_response import column_body, row_body
 from serving.faces.tfs_rest.results_response import classification_body, regression_body
-from serving.model_server.dtypes import FIELDS, DataType
 from serving.model_server.status import StatusError
+from serving.model_server.wire.dtypes import FIELDS, DataType
 from tests.fixtures.model_server import DATA, ModelServer, cases_config, model_server
 
 pytestmark = pytest.mark.slow  # TensorFlow and a server

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from serving.model_server.saved_model import SavedModel
-from serving.model_server.saved_model_files import load_saved_model
+from serving.model_server.models.saved_model import SavedModel
+from serving.model_server.models.saved_model_files import load_saved_model
 
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
           "uint64", "bool", "float16", "bfloat16", "complex64", "complex128", "string")  # fmt: skip

@@ -16,10 +16,11 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.model_server import inference, tensors
+from serving.model_server import inference
+from serving.model_server.models.saved_model import SavedModel
 from serving.model_server.multi_inference import multi_inference, multi_inference_spec
-from serving.model_server.saved_model import SavedModel
 from serving.model_server.status import Code, StatusError
+from serving.model_server.wire import tensors
 
 pytestmark = pytest.mark.slow
 

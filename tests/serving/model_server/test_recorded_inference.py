@@ -19,9 +19,9 @@ from tensorflow_serving.apis import (
 )
 
 from serving.model_server import inference
+from serving.model_server.models.saved_model import SavedModel
+from serving.model_server.models.saved_model_files import load_saved_model
 from serving.model_server.multi_inference import multi_inference, multi_inference_spec
-from serving.model_server.saved_model import SavedModel
-from serving.model_server.saved_model_files import load_saved_model
 from serving.model_server.status import Code, StatusError
 
 pytestmark = pytest.mark.slow

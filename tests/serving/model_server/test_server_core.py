@@ -26,8 +26,8 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 from serving.core.loader import LoaderFactory
 from serving.core.state import ServableId
 from serving.model_server.api import InferenceApi, ServedModel
-from serving.model_server.configured import CoreSettings
-from serving.model_server.saved_model_files import load_saved_model
+from serving.model_server.configuration.configured import CoreSettings
+from serving.model_server.models.saved_model_files import load_saved_model
 from serving.model_server.server_core import ServerCore
 from serving.model_server.status import Code, StatusError
 from tests.fakes.served_models import HalfPlusShelf, make_version

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samescore.model_server import ModelServerSettings, make_core
+from samescore.model_server.server import ModelServerSettings, make_core
 from serving.faces.tfs_rest.app import RestApp, RestOptions
 from serving.faces.tfs_rest.routes import Call, Route
 from serving.model_server.status import Code
@@ -65,7 +65,7 @@ async def ask(
 
 @pytest.fixture(scope="module")
 def core() -> Iterator[Any]:
-    from serving.model_server.model_config import single_model
+    from serving.model_server.configuration.model_config import single_model
 
     found = make_core(ModelServerSettings())
     found.start(single_model("half", str(HALF_PLUS_TWO)))

@@ -1,0 +1,1 @@
+"""`samescore model-server`: puts the embedded model server together and runs it."""

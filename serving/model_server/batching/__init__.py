@@ -1,0 +1,1 @@
+"""Requests that run together: upstream's batching, its parameters and its words."""

@@ -1,0 +1,1 @@
+"""Counts calls and shows them as upstream does; records what TensorFlow does."""

@@ -1,0 +1,1 @@
+"""Records calls: upstream's PredictionLog files, and our request log."""

@@ -1,0 +1,1 @@
+"""Forms of data: tensors of a message, text protobufs, TFRecord files."""
