@@ -377,7 +377,7 @@ def test_a_real_pushgateway_gets_the_same_from_a_second_run(three_days: Path, ti
     success = [s for s in seen[0] if s.startswith("samescore_drift_last_success")]
     first, second = ({k: v for k, v in s.items() if k not in success} for s in seen)
     assert first == second
-    assert len(first) == 3 + 6
+    assert len(first) == 4 + 6
     assert all('job="samescore_drift"' in series for series in first)
     assert seen[0][success[0]] < seen[1][success[0]]
 
