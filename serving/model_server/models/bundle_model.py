@@ -95,18 +95,8 @@ class BundleModel:
         pairs = zip(sample.columns().items(), sample.schema.types, strict=True)
         self._features = [_Feature(n, kind, _tail(column, kind)) for (n, column), kind in pairs]
         outputs = scorer.score(sample)
-        self._signatures = _signatures(self._features, outputs, postprocess(outputs))
-        self._hint_seconds = 0.0
-
-    @property
-    def signatures(self) -> Mapping[str, SignatureDef]:
-        """By key; see the module's text."""
-        return self._signatures
-
-    @property
-    def thread_hint_seconds(self) -> float:
-        """The slowest call of late; 0.0 before the first."""
-        return self._hint_seconds
+        self.signatures = _signatures(self._features, outputs, postprocess(outputs))
+        self.thread_hint_seconds = 0.0
 
     def run(
         self,
@@ -130,7 +120,9 @@ class BundleModel:
             raise invalid(str(error)) from error
         except BackendError as error:
             raise StatusError(Code.INTERNAL, str(error)) from error
-        self._hint_seconds = max(time.perf_counter() - started, self._hint_seconds * _HINT_DECAY)
+        self.thread_hint_seconds = max(
+            time.perf_counter() - started, self.thread_hint_seconds * _HINT_DECAY
+        )
         return found
 
     def _outputs(self, batch: FeatureBatch, names: list[str]) -> list[Tensor]:

@@ -79,26 +79,16 @@ class SavedModel:
     """
 
     def __init__(self, session: Session, signatures: Mapping[str, SignatureDef]) -> None:
-        self._session, self._signatures = session, dict(signatures)
+        self._session, self.signatures = session, dict(signatures)
         self._prepared: dict[tuple[tuple[str, ...], tuple[str, ...]], _Prepared] = {}
         self._preparing = threading.Lock()
         # By a signature's identity, which is its own as long as the model has it, and aliases.
         self._plans: dict[tuple[int, tuple[str, ...], tuple[str, ...]], _Plan] = {}
-        self._own = frozenset(map(id, self._signatures.values()))
-        self._hint_seconds = 0.0
+        self._own = frozenset(map(id, self.signatures.values()))
+        self.thread_hint_seconds = 0.0
         # At the interpreter's end TensorFlow is taken apart first: its calls then fail to go.
         weakref.finalize(self, self._prepared.clear)
         weakref.finalize(self, self._plans.clear)
-
-    @property
-    def signatures(self) -> Mapping[str, SignatureDef]:
-        """By key."""
-        return self._signatures
-
-    @property
-    def thread_hint_seconds(self) -> float:
-        """The slowest call of late; 0.0 before the first."""
-        return self._hint_seconds
 
     def run(
         self,
@@ -116,7 +106,9 @@ class SavedModel:
         arrays = [_array(feeds[alias]) for alias in plan.order]
         _check_dtypes(arrays, plan.prepared.dtypes)
         outputs = _run(plan.prepared.call, arrays)
-        self._hint_seconds = max(time.perf_counter() - started, self._hint_seconds * _HINT_DECAY)
+        self.thread_hint_seconds = max(
+            time.perf_counter() - started, self.thread_hint_seconds * _HINT_DECAY
+        )
         return [outputs[place] for place in plan.places]
 
     def _plan(

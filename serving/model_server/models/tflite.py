@@ -80,24 +80,14 @@ class TfLiteModel:
     def __init__(
         self, interpreters: list[Interpreter], signatures: Mapping[str, SignatureDef]
     ) -> None:
-        self._signatures = dict(signatures)
+        self.signatures = dict(signatures)
         self._inputs = {found["name"]: found for found in interpreters[0].get_input_details()}
         self._free: queue.LifoQueue[_Slot] = queue.LifoQueue()
         for interpreter in interpreters:
             shapes = {f["index"]: tuple(f["shape"]) for f in self._inputs.values()}
             self._free.put(_Slot(interpreter, shapes))
         self._outputs = {found["name"]: found for found in interpreters[0].get_output_details()}
-        self._hint_seconds = 0.0
-
-    @property
-    def signatures(self) -> Mapping[str, SignatureDef]:
-        """By key."""
-        return self._signatures
-
-    @property
-    def thread_hint_seconds(self) -> float:
-        """The slowest call so far, with its wait for an interpreter."""
-        return self._hint_seconds
+        self.thread_hint_seconds = 0.0
 
     def run(
         self,
@@ -121,7 +111,7 @@ class TfLiteModel:
             outputs = _invoke(slot, arrays, places)
         finally:
             self._free.put(slot)
-        self._hint_seconds = max(self._hint_seconds, time.perf_counter() - started)
+        self.thread_hint_seconds = max(self.thread_hint_seconds, time.perf_counter() - started)
         return outputs
 
     def _input(self, name: str) -> Details:
