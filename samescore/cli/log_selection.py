@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,12 +14,9 @@ from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.protocols import Damage
 from consistency.scored import Outcome
 from samescore.cli.options import EnumValue
+from samescore.points_in_time import microseconds_of
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_AGO: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
-_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Time(click.ParamType[int]):
@@ -36,19 +30,10 @@ class Time(click.ParamType[int]):
         """Read `2026-01-31T12:00:00Z`, `2026-01-31` or `2h` (ago)."""
         if isinstance(value, int):
             return value
-        text = str(value)
-        if ago := _AGO.fullmatch(text):
-            return time.time_ns() // 1000 - int(ago[1]) * _UNIT_SECONDS[ago[2]] * 1_000_000
         try:
-            when = datetime.fromisoformat(text)
-        except ValueError:
-            self.fail(
-                f"{text!r}: write 2026-01-31T12:00:00Z, 2026-01-31, or 15m, 2h, 7d for so long ago",
-                param,
-                ctx,
-            )
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return (when - _EPOCH) // timedelta(microseconds=1)
+            return microseconds_of(str(value))
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
 
 
 _OPTIONS: Final = (

@@ -12,6 +12,7 @@ from consistency.bundle.manifest import check_model_name
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
+from consistency.log.selection import LogSelection
 from consistency.replay import BatchPlan, ReplayMode
 from samescore.pytest_plugin.settings import (
     GOLDEN,
@@ -29,6 +30,7 @@ from serving.loaders.trust import ModelTrust
 _MOST_THREADS: Final = 256
 _MOST_ROWS: Final = 1 << 20
 _MOST_GENERATED: Final = 10_000
+_HIGHEST_VERSION: Final = (1 << 63) - 1
 
 _TOP_KEYS: Final = (
     "strict", "trusted", "trusted_types", "allow_pickle", "decimals", "environment",
@@ -43,7 +45,8 @@ _BUNDLE_KEYS: Final = (
     *_LAW_KEYS,
 )  # fmt: skip
 _LOG_KEYS: Final = (
-    "path", "bundles", "snapshots", "mode", "batch", "models", "threads", "decimals", "skip",
+    "path", "bundles", "snapshots", "mode", "batch", "models", "versions", "since", "until",
+    "sample", "threads", "decimals", "skip",
 )  # fmt: skip
 
 
@@ -139,12 +142,6 @@ def _pipeline(name: str, table: Table, lines: Mapping[str, int]) -> PipelineSett
 
 def _log(name: str, table: Table, lines: Mapping[str, int], decimals: int) -> LogSettings:
     table.only(_LOG_KEYS)
-    models = table.texts("models") or ()
-    for model in models:
-        try:
-            check_model_name(model)
-        except ConfigError as e:
-            table.refuse("models", str(e))
     return LogSettings(
         name=name,
         line=lines.get(table.name, 0),
@@ -153,10 +150,29 @@ def _log(name: str, table: Table, lines: Mapping[str, int], decimals: int) -> Lo
         snapshots=table.path("snapshots"),
         mode=table.choice("mode", ReplayMode, ReplayMode.FULL),
         batch=_batch(table),
-        models=models,
+        selection=_selection(table),
         threads=table.count("threads", 1, lowest=1, highest=_MOST_THREADS),
         decimals=_decimals(table, decimals),
         skip=table.reasons("skip"),
+    )
+
+
+def _selection(table: Table) -> LogSelection:
+    models, since, until = table.texts("models") or (), table.time("since"), table.time("until")
+    for model in models:
+        try:
+            check_model_name(model)
+        except ConfigError as e:
+            table.refuse("models", str(e))
+    if since is not None and until is not None and until <= since:
+        table.refuse("until", "is not after `since`: nothing lies between them")
+    versions = table.counts("versions", (), lowest=0, highest=_HIGHEST_VERSION)
+    return LogSelection(
+        since_us=since,
+        until_us=until,
+        models=frozenset(models),
+        versions=frozenset(versions),
+        sample_ratio=table.share("sample", 1.0),
     )
 
 

@@ -43,8 +43,8 @@ def check_replay(settings: Settings, of: LogSettings) -> Finding:
         with_pipeline=False,
         trust=settings.trust,
     )
-    how = ReplaySettings(of.mode, of.batch, Tolerance(of.decimals))
-    report = replay_log(of.path, targets, how, models=frozenset(of.models))
+    how = ReplaySettings(of.mode, of.batch, Tolerance(of.decimals), selection=of.selection)
+    report = replay_log(of.path, targets, how)
     if report.agrees:
         rows = sum(m.rows for m in report.models.values())
         text = f"replay: {rows} rows agree to {report.decimals} decimals"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from consistency.jsontype import Json
+from consistency.log.selection import LogSelection
 from consistency.replay import BatchPlan, ReplayMode
 from serving.loaders.trust import ModelTrust
 
@@ -120,7 +121,7 @@ class LogSettings:
 
     Attributes:
         path: the log's folder; bundles: the base folder that was served.
-        models: only these, or all when empty.
+        selection: which of its requests.
     """
 
     name: str
@@ -130,7 +131,7 @@ class LogSettings:
     snapshots: Path | None
     mode: ReplayMode
     batch: BatchPlan
-    models: tuple[str, ...]
+    selection: LogSelection
     threads: int
     decimals: int
     skip: Mapping[str, str]

@@ -11,6 +11,7 @@ from typing import Final, NoReturn, TypeVar
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
+from samescore.points_in_time import microseconds_of
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -89,6 +90,14 @@ class Table:
             self.refuse(key, 'is no list of texts; write it as ["a", "b"]')
         return tuple(value)
 
+    def time(self, key: str) -> int | None:
+        """Return a point in time, microseconds since the epoch."""
+        text = self.text(key)
+        try:
+            return None if text is None else microseconds_of(text)
+        except ValueError as e:
+            self.refuse(key, str(e))
+
     def path(self, key: str) -> Path | None:
         """Return a path, relative ones below the file's folder."""
         text = self.text(key)
@@ -101,6 +110,13 @@ class Table:
             self.refuse(key, "is neither true nor false")
         return value
 
+    def share(self, key: str, default: float) -> float:
+        """Return a number above 0 and at most 1."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+            self.refuse(key, "is no share above 0 and at most 1")
+        return value
+
     def count(self, key: str, default: int, *, lowest: int, highest: int) -> int:
         """Return a whole number within bounds."""
         value = self.values.get(key, default)
@@ -109,9 +125,9 @@ class Table:
     def counts(
         self, key: str, default: tuple[int, ...], *, lowest: int, highest: int
     ) -> tuple[int, ...]:
-        """Return a list of whole numbers within bounds, at least one."""
+        """Return a list of whole numbers within bounds; none only as the default."""
         value = self.values.get(key, list(default))
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list) or (not value and default):
             self.refuse(key, "is no list of numbers; write it as [1, 64]")
         return tuple(self._whole(key, v, lowest, highest) for v in value)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consistency.errors import ConfigError
+from consistency.log.selection import LogSelection
 from consistency.replay import BatchPlan, ReplayMode
 from samescore.pytest_plugin.catalogue import every_check
 from samescore.pytest_plugin.configuration import read_settings, settings_from
@@ -47,6 +48,11 @@ bundles = "models"
 mode = "pipeline"
 batch = "logged"
 decimals = 12
+models = ["rides"]
+versions = [3, 4]
+since = "2026-01-31"
+until = "2026-02-01T12:00+01:00"
+sample = 0.25
 """
 
 
@@ -82,6 +88,13 @@ def test_everything_that_may_be_said(tmp_path: Path) -> None:
     (log,) = settings.logs
     assert (log.name, log.mode, log.batch) == ("last night", ReplayMode.PIPELINE, BatchPlan(None))
     assert log.decimals == 12
+    assert log.selection == LogSelection(
+        since_us=1_769_817_600_000_000,
+        until_us=1_769_943_600_000_000,
+        models=frozenset({"rides"}),
+        versions=frozenset({3, 4}),
+        sample_ratio=0.25,
+    )
 
 
 def test_a_log_inherits_the_decimals(tmp_path: Path) -> None:
@@ -118,6 +131,10 @@ def test_a_log_inherits_the_decimals(tmp_path: Path) -> None:
         ('[logs.a]\npath="r"\nbundles="m"\nmode = "all"\n', ["mode = 'all'", "'pipeline'"]),
         ('[logs.a]\npath="r"\nbundles="m"\nmodels = ["../x"]\n', ["models", "../x"]),
         ('[logs.a]\npath="r"\nbundles="m"\ndecimals = 17\n', ["decimals = 17", "0 to 16"]),
+        ('[logs.a]\npath="r"\nbundles="m"\nsince = "noon"\n', ["'noon'", "for so long ago"]),
+        ('[logs.a]\npath="r"\nbundles="m"\nsince="1h"\nuntil="2h"\n', ["until", "not after"]),
+        ('[logs.a]\npath="r"\nbundles="m"\nsample = 0\n', ["sample = 0", "at most 1"]),
+        ('[logs.a]\npath="r"\nbundles="m"\nversions = 3\n', ["versions = 3", "[1, 64]"]),
         ('[bundles.a]\npath="m"\n[bundles.a.skip]\npure = ""\n', ["[bundles.a.skip] pure", "why"]),
         ('[bundles.a]\npath="m"\n[bundles.a.skip]\npure = "x"\n', ["'pure'", "laws::pure"]),
     ],
