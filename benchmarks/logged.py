@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,8 @@ BATCH_ROWS: Final = 16
 """Rows a request of the second replay; the first has one, which is the dearest form of a row."""
 
 _PARTS: Final = 10
+_ADJUSTED_EACH: Final = 200
+"""Writes between two looks at how long an empty loop must be to be as long as a write."""
 
 
 def measure(workload: Workload) -> Iterator[Result]:
@@ -38,44 +41,42 @@ def measure(workload: Workload) -> Iterator[Result]:
     say(f"log: {workload.effort.logged} requests are scored and logged")
     folder = workload.scratch / "requests"
     taken = asyncio.run(_score_all(workload, folder))
-    size = len(taken) // _PARTS
-    parts = [taken[i * size : (i + 1) * size] for i in range(_PARTS)]
-    p99 = [quantile(p, 0.99) / 1e3 for p in parts]
-    noise = quantile(_empty_loops(quantile(taken, 0.5), len(taken)), 0.99) / 1e3
-    peer = f"an empty loop as long as the p50, p99 {noise:.1f} µs"
-    yield measured("log.write_p99_us", p99, peer=peer, ratio=statistics.median(p99) / noise)
-    yield measured("log.write_p50_us", [quantile(p, 0.5) / 1e3 for p in parts])
+    yield from _write_results(taken)
     yield _measure_replay(workload, folder, "replay.overhead_us_per_row")
     batched = workload.scratch / "batched"
     asyncio.run(_score_all(workload, batched, BATCH_ROWS))
     yield _measure_replay(workload, batched, "replay.overhead_us_per_row.batched")
 
 
-def _empty_loops(length_ns: float, count: int) -> list[int]:
-    """Return the nanoseconds of loops that do nothing: what of a p99 the machine's interrupts are.
-
-    Args:
-        length_ns: how long one of them takes when nothing interrupts it.
-        count: how many.
-    """
-    turns = 1000
-    for _ in range(3):  # the first guess is for a cold processor
-        turns = round(turns * length_ns / quantile(_loops(turns, 1000), 0.5))
-    return _loops(turns, count)
+def _write_results(taken: _Taken) -> Iterator[Result]:
+    yield _p99("log.write_p99_us", taken.writes, taken.loops, "in turns")
+    writes, loops = (_only(t, taken.interrupted) for t in (taken.writes, taken.loops))
+    share = len(writes) / len(taken.writes)
+    how = f"{share:.1%} of both were not interrupted"
+    yield _p99("log.write_p99_undisturbed_us", writes, loops, how)
+    yield measured("log.write_p50_us", [quantile(p, 0.5) / 1e3 for p in _parts(taken.writes)])
 
 
-def _loops(turns: int, count: int) -> list[int]:
-    taken = []
-    for _ in range(count):
-        start = perf_counter_ns()
-        for _ in range(turns):
-            pass
-        taken.append(perf_counter_ns() - start)
-    return taken
+def _p99(name: str, writes: Sequence[int], loops: Sequence[int], how: str) -> Result:
+    """Return a p99 of writes beside that of empty loops: what of it the machine's stalls are."""
+    p99 = [quantile(p, 0.99) / 1e3 for p in _parts(writes)]
+    noise = statistics.median(quantile(p, 0.99) / 1e3 for p in _parts(loops))
+    length = quantile(loops, 0.5) / 1e3
+    peer = f"an empty loop, p50 {length:.1f} µs, p99 {noise:.1f} µs; {how}"
+    return measured(name, p99, peer=peer, ratio=statistics.median(p99) / noise)
 
 
-async def _score_all(workload: Workload, folder: Path, rows: int = 1) -> list[int]:
-    """Return the nanoseconds of each write, between scoring one request and the next."""
+def _parts(values: Sequence[int]) -> list[Sequence[int]]:
+    size = len(values) // _PARTS
+    return [values[i * size : (i + 1) * size] for i in range(_PARTS)]
+
+
+def _only(values: Sequence[int], interrupted: Sequence[bool]) -> list[int]:
+    return [v for v, out in zip(values, interrupted, strict=True) if not out]
+
+
+async def _score_all(workload: Workload, folder: Path, rows: int = 1) -> _Taken:
+    """Return what each write took, between scoring one request and the next."""
     log = _TimedLog(RequestLogWriter(LogSettings(folder)))
     plane = DataPlane(_Only(workload.load(MODEL)), log)
     records = workload.chosen(workload.effort.logged)
@@ -108,18 +109,58 @@ class _Only:
         return nullcontext(self.servable)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Nanoseconds of N writes, and of an empty loop of their length after each of them.
+
+    Attributes:
+        interrupted: whether the kernel took the core away during one of the two, for somebody else.
+            A write that waits for the disk gives it away itself: that is not counted.
+    """
+
+    writes: list[int] = field(default_factory=list)
+    loops: list[int] = field(default_factory=list)
+    interrupted: list[bool] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class _TimedLog:
     inner: RequestLogWriter
-    taken: list[int] = field(default_factory=list)
+    taken: _Taken = field(default_factory=_Taken)
+    turns: int = 0
 
     def write(self, request: ScoredRequest) -> None:
+        taken, before = self.taken, _times_taken_away()
         start = perf_counter_ns()
         self.inner.write(request)
-        self.taken.append(perf_counter_ns() - start)
+        taken.writes.append(perf_counter_ns() - start)
+        taken.loops.append(_empty_loop(self.turns))
+        taken.interrupted.append(_times_taken_away() != before)
+        if len(taken.writes) % _ADJUSTED_EACH == 0:
+            self._adjust()
+
+    def _adjust(self) -> None:
+        """Make the empty loop as long as the last writes were."""
+        last = slice(-_ADJUSTED_EACH, None)
+        wanted = quantile(self.taken.writes[last], 0.5)
+        # the first time, a guess
+        measured_ns = quantile(self.taken.loops[last], 0.5) if self.turns else 20.0 * 1000
+        self.turns = max(1, round((self.turns or 1000) * wanted / measured_ns))
 
     def close(self) -> None:
         self.inner.close()
+
+
+def _empty_loop(turns: int) -> int:
+    start = perf_counter_ns()
+    for _ in range(turns):
+        pass
+    return perf_counter_ns() - start
+
+
+def _times_taken_away() -> int:
+    """Return how often the kernel has given this thread's core to another one, against its will."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 def _measure_replay(workload: Workload, folder: Path, name: str) -> Result:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -92,6 +92,10 @@ class Scorer(Protocol):
         ...
 
 
+Flags: TypeAlias = Mapping[str, Sequence[int]]
+"""Rules that a guard flags, each with the rows that break it, ascending."""
+
+
 class Guard(Protocol):
     """Runs before the backend and may refuse a request."""
 
@@ -100,8 +104,8 @@ class Guard(Protocol):
         """For metrics and messages."""
         ...
 
-    def check(self, decoded: Decoded, servable: ServableInfo) -> None:
-        """Return when the request may go on.
+    def check(self, decoded: Decoded, servable: ServableInfo) -> Flags | None:
+        """Return when the request may go on, with what is to be said of it in reply and log.
 
         Args:
             decoded: what the payload holds.

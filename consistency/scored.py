@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -122,6 +122,7 @@ class ScoredRequest:
         instance: which of a backend's several instances answered, or failed to; empty when there is
             only the servable's own backend.
         signature: of the model server: which one answered; empty elsewhere.
+        flags: rules that a guard flagged, each with the rows that break it, ascending.
     """
 
     request_id: str
@@ -143,3 +144,4 @@ class ScoredRequest:
     snapshots: Mapping[str, str] = field(default_factory=dict)
     instance: str = ""
     signature: str = ""
+    flags: Mapping[str, Sequence[int]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""One line of the log: a scored request as JSON, exact, with a CRC.
+"""A logged request: what one line of the log says.
 
 What JSON cannot say is said beside the values: a NaN is written as null (a float column has no
 other null), infinities are null too and named in `*_inf`, the dtypes that are not float64 in
@@ -8,12 +8,10 @@ other null), infinities are null too and named in `*_inf`, the dtypes that are n
 from __future__ import annotations
 
 import base64
-import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from math import inf, isfinite
 from typing import Any, Final
 
 import numpy as np
@@ -25,20 +23,7 @@ from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.records import Column
 from consistency.schema import FeatureSchema, FeatureType
-from consistency.scored import (
-    Outcome,
-    Payload,
-    ScoredRequest,
-    ServableInfo,
-    StageLatency,
-)
-
-FORMAT: Final = 1
-"""Version of the line's layout, its field `v`."""
-
-_CRC_FIELD: Final = b',"crc":"'
-_CRC_TAIL_BYTES: Final = len(_CRC_FIELD) + 8 + 2  # eight hex digits, a quote and a brace
-
+from consistency.scored import Outcome, Payload
 
 REDACTED: Final = "redacted-json"
 """The encoding of canonical JSON in which keyed hashes stand for the redacted values."""
@@ -66,39 +51,113 @@ _FORMS: Final = {
 }
 
 
-class LineError(Exception):
-    """A line is not what was written; the text says how."""
+def form_of(encoding: str) -> PayloadForm:
+    """Return how much of a payload with this encoding the log holds."""
+    return _FORMS[encoding]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class LineContext:
+    """Facts that many requests share: one object for all lines that begin with the same bytes.
+
+    Attributes:
+        facts: as in `docs/request-log.md`; `outcome` is among them unless there is more to say of
+            it than that the request was scored.
+    """
+
+    facts: Mapping[str, Json]
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The float64 features, in the order of a row; None where there was no feature stage."""
+        names: list[str] | None = self.facts["feature_names"]
+        return names
+
+    @property
+    def feature_types(self) -> Mapping[str, str]:
+        """The other features and their types, in the order of the schema."""
+        types: Mapping[str, str] = self.facts.get("feature_types", {})
+        return types
+
+
 class LoggedRequest:
     """A scored request as the log holds it.
 
-    Attributes:
-        fields: the line's JSON, as in `docs/request-log.md`.
+    Args:
+        own: the request's own facts, or, without a context, a whole line of version 1.
+        context: the facts that it shares.
     """
 
-    fields: Mapping[str, Json]
+    __slots__ = ("_fields", "_parts")
+
+    def __init__(self, own: Mapping[str, Json], context: LineContext | None = None) -> None:
+        self._fields: Mapping[str, Json] | None
+        self._parts: tuple[Mapping[str, Json], LineContext] | None
+        if context is None:
+            self._fields, self._parts = own, None
+        else:
+            self._fields, self._parts = None, (own, context)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LoggedRequest) and self.fields == other.fields
+
+    def __hash__(self) -> int:
+        return hash(self.request_id)
+
+    def __repr__(self) -> str:
+        return f"LoggedRequest({self.request_id!r})"
+
+    @property
+    def fields(self) -> Mapping[str, Json]:
+        """All facts by name, whatever the line's version: features and latencies by name too.
+
+        Named as in `docs/request-log.md`, but for `features` (values by feature name) and `latency`
+        (nanoseconds by `<stage>_ns`), which are put together when they are first asked for.
+        """
+        if self._fields is None:
+            assert self._parts is not None
+            self._fields = _by_name(*self._parts)
+        return self._fields
+
+    @property
+    def parts(self) -> tuple[Mapping[str, Json], LineContext]:
+        """The request's own facts, and those that it shares, as version 2 writes them."""
+        if self._parts is None:
+            assert self._fields is not None
+            self._parts = _apart(self._fields)
+        return self._parts
+
+    def _fact(self, name: str, default: Json = None) -> Json:
+        if self._parts is None:
+            assert self._fields is not None
+            return self._fields.get(name, default)
+        own, context = self._parts
+        return own[name] if name in own else context.facts.get(name, default)
 
     @property
     def request_id(self) -> str:
         """Unique across processes."""
-        return str(self.fields["request_id"])
+        return str(self._fact("request_id"))
+
+    @property
+    def ingest_time_us(self) -> int:
+        """When its body had arrived, microseconds since the epoch."""
+        return int(self._fact("ingest_time_us"))
 
     @property
     def model(self) -> tuple[str, int]:
         """Name and version."""
-        return self.fields["model"], self.fields["version"]
+        return self._fact("model"), self._fact("version")
 
     @property
     def rows(self) -> int:
         """Rows in the request; 0 when its payload could not be decoded."""
-        return int(self.fields["rows"])
+        return int(self._fact("rows"))
 
     @property
     def outcome(self) -> Outcome:
         """How it ended."""
-        return Outcome(self.fields["outcome"])
+        return Outcome(self._fact("outcome"))
 
     @property
     def key(self) -> str | None:
@@ -106,28 +165,28 @@ class LoggedRequest:
 
         Its keyed hash when that field is redacted.
         """
-        held = self.fields.get("key")
+        held = self._fact("key")
         return None if held is None else str(held)
 
     @property
     def sample_ratio(self) -> float:
         """Share of all keys that the log kept when this was written; 1 weighs a request as one."""
-        return float(self.fields.get("sample_ratio", 1.0))
+        return float(self._fact("sample_ratio", 1.0))
 
     @property
     def payload_form(self) -> PayloadForm:
         """How much of the payload is there."""
-        return _FORMS[self.fields["payload_encoding"]]
+        return form_of(self._fact("payload_encoding"))
 
     @property
     def redacted(self) -> tuple[str, ...]:
         """The record fields whose values the payload holds as keyed hashes only."""
-        return tuple(self.fields.get("redacted", ()))
+        return tuple(self._fact("redacted", ()))
 
     @property
     def redacted_features(self) -> tuple[str, ...]:
         """The features that were scored and are not in the log."""
-        return tuple(self.fields.get("redacted_features", ()))
+        return tuple(self._fact("redacted_features", ()))
 
     @property
     def payload(self) -> Payload:
@@ -136,203 +195,108 @@ class LoggedRequest:
         Raises:
             ReplayError: only a keyed hash and the length are left.
         """
-        text, encoding = self.fields["payload"], self.fields["payload_encoding"]
+        text, encoding = self._fact("payload"), self._fact("payload_encoding")
         if encoding == HASHED:
             raise ReplayError(
                 f"request {self.request_id}: of its payload the log holds a hash only, since it "
                 f"was redacted; start from its features"
             )
         body = base64.b64decode(text) if encoding == "base64" else text.encode()
-        return Payload(body, self.fields["codec"], self.fields["content_type"])
+        return Payload(body, self._fact("codec"), self._fact("content_type"))
 
     @property
     def features(self) -> FeatureBatch | None:
         """The feature rows that were scored, or None when there was no feature stage."""
-        return _features_from(self.fields)
+        return _features_of(*self.parts)
 
     @property
     def outputs(self) -> dict[str, Column] | None:
         """Raw model outputs, dtypes restored."""
-        held = self.fields["outputs"]
+        held = self._fact("outputs")
         if held is None:
             return None
-        types = self.fields.get("output_types", {})
-        marks = self.fields.get("output_inf", {})
+        types, marks = self._fact("output_types", {}), self._fact("output_inf", {})
         return {n: _array(v, types.get(n, "float64"), marks.get(n)) for n, v in held.items()}
 
     @property
     def scores(self) -> NDArray[np.float64] | None:
         """Post-processed scores, shape (N,) or (N, k)."""
-        held = self.fields["scores"]
-        return None if held is None else _array(held, "float64", self.fields.get("scores_inf"))
+        held = self._fact("scores")
+        return None if held is None else _array(held, "float64", self._fact("scores_inf"))
 
     @property
     def servable(self) -> Mapping[str, Any]:
         """What answered: see `ServableInfo`; name and version are `model`."""
-        held: Mapping[str, Any] = self.fields["servable"]
+        held: Mapping[str, Any] = self._fact("servable")
+        return held
+
+    @property
+    def flags(self) -> Mapping[str, list[int]]:
+        """Rules that a guard flagged, each with the rows that break it, ascending."""
+        held: Mapping[str, list[int]] = self._fact("flags", {})
         return held
 
     @property
     def snapshots(self) -> Mapping[str, str]:
         """Lookup name to the snapshot id that was read."""
-        held: Mapping[str, str] = self.fields["snapshots"]
+        held: Mapping[str, str] = self._fact("snapshots")
         return held
 
 
-def encode_line(request: ScoredRequest) -> bytes:
-    """Return a request's line, CRC and newline included."""
-    return close_line(line_entry(request))
+def _by_name(own: Mapping[str, Json], context: LineContext) -> dict[str, Json]:
+    """Return the facts of both parts, features and latencies by name."""
+    fields = {**context.facts, **own}
+    names, rows = fields.pop("feature_names"), fields.pop("feature_rows")
+    others = fields.pop("other_features", {})
+    fields["features"] = None if rows is None else {**_columns(names, rows), **others}
+    stages, times = fields.pop("latency_stages"), fields.pop("latency_ns")
+    fields["latency"] = {f"{s}_ns": t for s, t in zip(stages, times, strict=True)}
+    return fields
 
 
-def close_line(entry: Mapping[str, Json]) -> bytes:
-    """Return an entry as its line, CRC and newline included."""
-    body = orjson.dumps(entry)
-    return b'%b,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
+def _columns(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    if len(rows) == 1:  # the most frequent form, at half the price
+        return {name: [value] for name, value in zip(names, rows[0], strict=True)}
+    return {name: [row[j] for row in rows] for j, name in enumerate(names)}
 
 
-def decode_line(line: bytes) -> LoggedRequest:
-    """Read a line (without its newline) back.
-
-    Raises:
-        LineError: the CRC does not fit, or the line is no JSON.
-    """
-    head, tail = memoryview(line)[:-_CRC_TAIL_BYTES], line[-_CRC_TAIL_BYTES:]
-    if not tail.startswith(_CRC_FIELD):
-        raise LineError("no crc field")
-    crc = tail[len(_CRC_FIELD) : -2]
-    if b"%08x" % zlib.crc32(b"}", zlib.crc32(head)) != crc:
-        raise LineError("crc mismatch")
-    entry = orjson.loads(line)
-    if entry.get("v") != FORMAT:
-        raise LineError(f"line format {entry.get('v')}, this version reads {FORMAT}")
-    return LoggedRequest(entry)
+_REQUEST_FACTS: Final = (
+    "request_id", "ingest_time_us", "event_time_us", "rows", "batch_rows", "batch_position",
+    "scores", "scores_inf", "outputs", "output_inf", "feature_inf", "feature_status", "payload",
+    "key",
+)  # fmt: skip
+"""What no other request shares; `crc` is of the line, not of the request."""
+_OUTCOME_FACTS: Final = ("outcome", "message", "refused_by")
 
 
-def line_entry(request: ScoredRequest) -> dict[str, Any]:
-    """Return a request as the JSON of its line, without the CRC."""
-    entry: dict[str, Any] = {
-        "v": FORMAT,
-        "request_id": request.request_id,
-        "ingest_time_us": request.ingest_time_us,
-        "event_time_us": request.event_time_us,
-        "model": request.servable.name,
-        "version": request.servable.version,
-        "label": request.label,
-        "outcome": request.outcome,
-        "message": request.message,
-        "refused_by": request.refused_by,
-        "rows": request.rows,
-        "scores": None,
-        "outputs": None,
-        "features": None,
-        "snapshots": request.snapshots,
-        "batch_rows": request.batch_rows,
-        "batch_position": request.batch_position,
-        "latency": _latency(request.latency),
-    }
-    if request.scores is not None:
-        _put_scores(entry, request.scores)
-    if request.outputs is not None:
-        _put_outputs(entry, request.outputs)
-    if request.features is not None:
-        _put_features(entry, request.features)
-    _put_payload(entry, request.payload)
-    if request.signature:
-        entry["signature"] = request.signature
-    entry["servable"] = servable_fragment(request.servable, request.instance)
-    return entry
+def is_plain(outcome: str, message: str, refused_by: str) -> bool:
+    """Return whether a request was scored, and nothing more is said of that."""
+    return outcome == Outcome.OK and not message and not refused_by
 
 
-def _latency(latency: StageLatency) -> dict[str, int]:
-    return {
-        "decode_ns": latency.decode_ns,
-        "guards_ns": latency.guards_ns,
-        "features_ns": latency.features_ns,
-        "queue_ns": latency.queue_ns,
-        "backend_ns": latency.backend_ns,
-        "postprocess_ns": latency.postprocess_ns,
-        "total_ns": latency.total_ns,
-    }
+def _apart(fields: Mapping[str, Json]) -> tuple[dict[str, Json], LineContext]:
+    """Return a line of version 1 as version 2 would write it."""
+    plain = is_plain(*(fields[name] for name in _OUTCOME_FACTS))
+    own_names = _REQUEST_FACTS if plain else (*_REQUEST_FACTS, *_OUTCOME_FACTS)
+    own = {name: fields[name] for name in own_names if name in fields}
+    skipped = {*own, "crc", "features", "latency"}
+    shared = {name: value for name, value in fields.items() if name not in skipped}
+    own["latency_ns"] = list(fields["latency"].values())
+    shared["latency_stages"] = [name.removesuffix("_ns") for name in fields["latency"]]
+    held, types = fields["features"], fields.get("feature_types", {})
+    names = None if held is None else [name for name in held if name not in types]
+    shared["feature_names"], own["feature_rows"] = names, None
+    if names is not None:
+        columns = [held[name] for name in names]
+        own["feature_rows"] = list(zip(*columns, strict=True)) or [()] * fields["rows"]
+    if types:
+        own["other_features"] = {name: held[name] for name in types}
+    return own, _context(orjson.dumps(shared))
 
 
-@lru_cache(maxsize=64)
-def servable_fragment(info: ServableInfo, instance: str = "") -> orjson.Fragment:
-    """Return the facts of a servable as ready-made JSON; they are the same in each of its lines.
-
-    With several instances of a backend, `backend` is the one that answered.
-    """
-    facts = {k: v for k, v in asdict(info).items() if k not in ("name", "version")}
-    if instance:
-        facts["backend"] = instance
-    return orjson.Fragment(orjson.dumps(facts))
-
-
-def _put_payload(entry: dict[str, Any], payload: Payload) -> None:
-    entry["codec"], entry["content_type"] = payload.codec, payload.content_type
-    try:
-        entry["payload"], entry["payload_encoding"] = payload.body.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text = base64.b64encode(payload.body).decode()
-        entry["payload"], entry["payload_encoding"] = text, "base64"
-
-
-def _put_scores(entry: dict[str, Any], scores: Column) -> None:
-    entry["scores"] = listed = scores.tolist()
-    if not _is_one_finite(listed) and (marks := _infinities(scores)):
-        entry["scores_inf"] = marks
-
-
-def _put_outputs(entry: dict[str, Any], outputs: Mapping[str, Column]) -> None:
-    entry["outputs"] = held = {}
-    for name, values in outputs.items():
-        held[name] = listed = values.tolist()
-        if values.dtype.char != "d":
-            entry.setdefault("output_types", {})[name] = _dtype_name(values.dtype)
-        if not _is_one_finite(listed) and (marks := _infinities(values)):
-            entry.setdefault("output_inf", {})[name] = marks
-
-
-def _is_one_finite(listed: list[Any]) -> bool:
-    """Return whether an array is one finite number: the most frequent one, seen without numpy."""
-    return len(listed) == 1 and type(listed[0]) is float and isfinite(listed[0])
-
-
-def _put_features(entry: dict[str, Any], batch: FeatureBatch) -> None:
-    names = batch.schema.numeric_names
-    if batch.rows == 1:  # the most frequent form, at half the price
-        (row,) = batch.numeric.tolist()
-        entry["features"] = {name: (value,) for name, value in zip(names, row, strict=True)}
-        # a sum that is finite has no infinity in it; one that is not may have a NaN
-        holds_infinity = not isfinite(sum(row)) and (inf in row or -inf in row)
-    else:
-        entry["features"] = dict(zip(names, batch.numeric.T.tolist(), strict=True))
-        holds_infinity = bool(np.isinf(batch.numeric).any())
-    if len(names) != len(batch.schema):
-        for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
-            if name in batch.others:
-                entry["features"][name] = batch.others[name].tolist()
-                entry.setdefault("feature_types", {})[name] = kind.value
-    if holds_infinity:
-        pairs = zip(names, batch.numeric.T, strict=True)
-        entry["feature_inf"] = {n: m for n, c in pairs if (m := _infinities(c))}
-    for name, values in batch.others.items():
-        if marks := _infinities(values):
-            entry.setdefault("feature_inf", {})[name] = marks
-    if batch.status:
-        entry["feature_status"] = {n: codes.tolist() for n, codes in batch.status.items()}
-
-
-def _infinities(values: Column) -> list[list[int]]:
-    """Return [flat index, sign] of each infinite value."""
-    if values.dtype.kind != "f":
-        return []
-    flat = values.ravel()
-    return [[int(i), 1 if flat[i] > 0 else -1] for i in np.flatnonzero(np.isinf(flat))]
-
-
-@lru_cache(maxsize=32)
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    return "str" if dtype.kind == "U" else dtype.name
+@lru_cache(maxsize=256)
+def _context(shared: bytes) -> LineContext:
+    return LineContext(orjson.loads(shared))
 
 
 def _array(values: list[Any], dtype: str, infinities: list[list[int]] | None) -> Column:
@@ -343,23 +307,21 @@ def _array(values: list[Any], dtype: str, infinities: list[list[int]] | None) ->
     return out
 
 
-def _features_from(entry: Mapping[str, Any]) -> FeatureBatch | None:
-    held = entry["features"]
-    if held is None:
+def _features_of(own: Mapping[str, Any], context: LineContext) -> FeatureBatch | None:
+    rows = own["feature_rows"]
+    if rows is None:
         return None
-    types = entry.get("feature_types", {})
-    schema = _schema(tuple(held), tuple(types.get(n, "float64") for n in held))
-    names = schema.numeric_names
-    numeric = np.empty((entry["rows"], len(names)), order="F")
-    for j, name in enumerate(names):
-        numeric[:, j] = held[name]
-    others = {n: column_of(held[n], FeatureType(t)) for n, t in types.items()}
-    for name, marks in entry.get("feature_inf", {}).items():
-        column = others[name] if name in others else numeric[:, names.index(name)]
+    schema, count = _schema_of(context), len(rows)
+    numeric = np.array(rows, np.float64).reshape(count, len(schema.numeric_names))
+    numeric = np.asfortranarray(numeric)
+    held = own.get("other_features", {})
+    others = {n: column_of(held[n], FeatureType(t)) for n, t in context.feature_types.items()}
+    for name, marks in own.get("feature_inf", {}).items():
+        column = others[name] if name in others else numeric[:, schema.numeric_names.index(name)]
         for index, sign in marks:
             column.flat[index] = sign * np.inf
-    status = {n: np.array(c, np.uint8) for n, c in entry.get("feature_status", {}).items()}
-    return FeatureBatch(schema, entry["rows"], numeric, others, status, entry["snapshots"])
+    status = {n: np.array(c, np.uint8) for n, c in own.get("feature_status", {}).items()}
+    return FeatureBatch(schema, count, numeric, others, status, context.facts["snapshots"])
 
 
 def column_of(values: list[Any], kind: FeatureType) -> Column:
@@ -372,5 +334,8 @@ def column_of(values: list[Any], kind: FeatureType) -> Column:
 
 
 @lru_cache(maxsize=256)
-def _schema(names: tuple[str, ...], types: tuple[str, ...]) -> FeatureSchema:
-    return FeatureSchema(names, tuple(FeatureType(t) for t in types))
+def _schema_of(context: LineContext) -> FeatureSchema:
+    """Return the features' schema: the float64 ones first."""
+    numeric, others = context.feature_names or [], context.feature_types
+    floats = (FeatureType.FLOAT64,) * len(numeric)
+    return FeatureSchema((*numeric, *others), (*floats, *map(FeatureType, others.values())))

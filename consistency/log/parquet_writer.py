@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from consistency.log.entry import LineError, LoggedRequest, decode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import FOOTER_KEY, Held, footer_entry
 from consistency.log.segments import stem_of
 from consistency.log.typed import BOUNDED, REPEATING, schema, typed_batch

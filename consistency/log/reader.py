@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from consistency.log.entry import LineError, LoggedRequest, decode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import ParquetError, read_lines
 from consistency.log.repeats import Suspects, convicted
 from consistency.log.segments import (
@@ -27,6 +28,9 @@ TORN_TAIL = "torn tail"
 
 CUT_LINES = "unreadable lines, cut off when the segment was sealed"
 """The problem of complete lines at a dead segment's end: they may have been acknowledged."""
+
+READ_BYTES: Final = 1 << 18
+"""Read at once: a line of one row has 2 KB, and Python's own buffer holds only a few."""
 
 MOST_NAMED: Final = 10_000
 """Damaged places, and ids met twice, that a verdict names; more are only counted."""
@@ -89,7 +93,7 @@ def _items(path: Path, selection: LogSelection) -> Iterator[LoggedRequest | Dama
         return
     for suffix in (OPEN_SUFFIX, SEALED_SUFFIX):  # in the order of its life: none is overtaken
         try:
-            stream = (folder / f"{stem}{suffix}").open("rb")
+            stream = (folder / f"{stem}{suffix}").open("rb", READ_BYTES)
         except FileNotFoundError:
             continue
         with stream:
@@ -107,7 +111,10 @@ def _json_lines(stream: BinaryIO, segment: str) -> Iterator[LoggedRequest | Dama
         if not line.endswith(b"\n"):
             yield Damage(segment, number, TORN_TAIL, len(line))
             return
-        yield _item(segment, number, line[:-1], len(line))
+        try:
+            yield decode_line(line[:-1])
+        except (LineError, ValueError) as e:
+            yield Damage(segment, number, str(e), len(line))
 
 
 def _parquet(
@@ -116,18 +123,14 @@ def _parquet(
     number = 0
     try:
         for number, line in read_lines(path, stem, selection):
-            yield _item(path.name, number, line, len(line) + 1)
+            try:
+                yield decode_line(line)
+            except (LineError, ValueError) as e:
+                yield Damage(path.name, number, str(e), len(line) + 1)
     except FileNotFoundError:
         return  # retention took it
     except ParquetError as e:
         yield Damage(path.name, number + 1, str(e))
-
-
-def _item(segment: str, number: int, line: bytes, size_bytes: int) -> LoggedRequest | Damage:
-    try:
-        return decode_line(line)
-    except (LineError, ValueError) as e:
-        return Damage(segment, number, str(e), size_bytes)
 
 
 @dataclass(slots=True)

@@ -100,39 +100,46 @@ class Redaction:
     def _hex(self, content: bytes) -> str:
         return hmac.digest(self.key, content, "sha256").hex()
 
-    def apply(self, entry: dict[str, Any], body: bytes, parsed: Json, is_json: bool) -> None:
-        """Redact a log line that is still a dict.
+    def apply(
+        self, shared: dict[str, Any], own: dict[str, Any], body: bytes, parsed: Json, is_json: bool
+    ) -> None:
+        """Redact a log line that is still two dicts.
 
         Args:
-            entry: the line; changed.
+            shared: the facts that the request shares; changed.
+            own: the request's own; changed.
             body: the payload as received.
             parsed: the payload as JSON, changed too; None when it is none.
             is_json: whether the payload's codec takes JSON and the payload is some.
         """
-        removed = self._put_payload(entry, body, parsed, is_json)
-        entry["redacted"] = self.fields
+        codec = shared["codec"]
+        own["payload"], shared["payload_encoding"], removed = self._payload(
+            codec, body, parsed, is_json
+        )
+        shared["redacted"] = self.fields
         if "event_time" in self.fields:
-            entry["event_time_us"] = None
-        if entry["message"]:
-            entry["message"] = self._message(entry["message"], removed)
-        if entry["features"]:
-            self._take_out(entry)
+            own["event_time_us"] = None
+        if own.get("message"):
+            own["message"] = self._message(own["message"], removed)
+        if shared["feature_names"] is not None:
+            self._take_out(shared, own)
 
-    def _put_payload(
-        self, entry: dict[str, Any], body: bytes, parsed: Json, is_json: bool
-    ) -> list[Json] | None:
-        """Set a line's payload; return the values taken out, or None when only a hash is left."""
-        if is_json and not (self.features and _holds_features(parsed, entry["codec"])):
+    def _payload(
+        self, codec: str, body: bytes, parsed: Json, is_json: bool
+    ) -> tuple[str, str, list[Json] | None]:
+        """Return what is logged of a payload, its encoding, and the values taken out.
+
+        Of a payload of which only a hash is left, nobody knows the values: None.
+        """
+        if is_json and not (self.features and _holds_features(parsed, codec)):
             try:
-                removed = self._redact(parsed, entry["codec"])
+                removed = self._redact(parsed, codec)
                 text = orjson.dumps(parsed, option=orjson.OPT_SORT_KEYS).decode()
             except orjson.JSONEncodeError:
                 pass  # nested deeper than can be written again
             else:
-                entry["payload"], entry["payload_encoding"] = text, REDACTED
-                return removed
-        entry["payload"], entry["payload_encoding"] = f"{self._hex(body)}:{len(body)}", HASHED
-        return None
+                return text, REDACTED, removed
+        return f"{self._hex(body)}:{len(body)}", HASHED, None
 
     def _redact(self, root: Json, codec: str) -> list[Json]:
         """Replace the named values below a root by their hashes, and return them."""
@@ -179,14 +186,24 @@ class Redaction:
             return f"{found[0]} {WITHHELD}"
         return message
 
-    def _take_out(self, entry: dict[str, Any]) -> None:
-        names = set(self.features) | {n for n in self.fields if n in entry["features"]}
-        gone = sorted(names & entry["features"].keys())
-        for held in ("features", "feature_types", "feature_inf", "feature_status"):
-            if held in entry:
-                entry[held] = {n: v for n, v in entry[held].items() if n not in names}
-        if gone:
-            entry["redacted_features"] = gone
+    def _take_out(self, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        held = shared["feature_names"]
+        names = {n for n in (*held, *shared.get("feature_types", {})) if self._takes(n)}
+        if not names:
+            return
+        kept = [j for j, name in enumerate(held) if name not in names]
+        shared["feature_names"] = [held[j] for j in kept]
+        own["feature_rows"] = [[row[j] for j in kept] for row in own["feature_rows"]]
+        shared["redacted_features"] = sorted(names)
+        for part, said in (
+            (shared, "feature_types"), (own, "other_features"), (own, "feature_inf"),
+            (own, "feature_status"),
+        ):  # fmt: skip
+            if said in part:
+                part[said] = {n: v for n, v in part[said].items() if n not in names}
+
+    def _takes(self, feature: str) -> bool:
+        return feature in self.features or feature in self.fields
 
 
 def as_text(value: Json) -> str:

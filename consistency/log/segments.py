@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from consistency.errors import LogError
-from consistency.log.entry import LineError, decode_line
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import held_segments
 
 OPEN_SUFFIX: Final = ".jsonl.open"

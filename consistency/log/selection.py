@@ -64,7 +64,7 @@ class LogSelection:
             return True
         name, version = request.model
         return (
-            self._in_time(request.fields["ingest_time_us"])
+            self._in_time(request.ingest_time_us)
             and (not self.models or name in self.models)
             and (not self.versions or version in self.versions)
             and (not self.outcomes or request.outcome in self.outcomes)

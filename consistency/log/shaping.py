@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consistency.jsontype import Json
-from consistency.log.entry import close_line, line_entry
+from consistency.log.encoding import line_parts
+from consistency.log.line import join_line, opening
 from consistency.log.redaction import Redaction, as_text, parse_body
 from consistency.log.sampling import Sampling, keeps
 from consistency.log.settings import LogSettings
@@ -36,14 +37,14 @@ class LineShaper:
         ratio = self._sampling.ratio_of(request.outcome)
         if ratio < 1 and not keeps(request.request_id if key is None else key, ratio):
             return None
-        entry = line_entry(request)
+        shared, own = line_parts(request)
         if ratio < 1:
-            entry["sample_ratio"] = ratio
+            shared["sample_ratio"] = ratio
         if key is not None:
-            entry["key"] = key
+            own["key"] = key
         if self._redacts:
-            self._redaction.apply(entry, request.payload.body, body, is_json)
-        return close_line(entry)
+            self._redaction.apply(shared, own, request.payload.body, body, is_json)
+        return join_line(opening(shared), own)
 
     def _key(self, body: Json) -> str | None:
         """Return the key of a body's first raw record."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from consistency.log.entry import LineError, LoggedRequest, decode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import held_segments
 from consistency.log.reader import read_segment
 from consistency.log.segments import (
@@ -222,7 +223,7 @@ def _decoded(line: bytes, held: _Open) -> LoggedRequest | Damage:
 
 
 def _ingest_time(request: LoggedRequest) -> int:
-    return int(request.fields["ingest_time_us"])
+    return request.ingest_time_us
 
 
 def _time_and_place(numbered: tuple[int, LoggedRequest]) -> tuple[int, int]:

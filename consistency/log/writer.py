@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consistency.errors import LogError
 from consistency.log.durability import FsyncWhen, Ticker
-from consistency.log.entry import encode_line
+from consistency.log.encoding import encode_line
 from consistency.log.segments import (
     Sealed,
     fsync_folder,
@@ -142,25 +142,21 @@ class RequestLogWriter:
         return sum(map(_size_bytes, self._settings.folder.iterdir()))
 
     def _append(self, line: bytes) -> None:
+        size, problem = len(line), ""
         try:
-            problem = self._write_once(line)
+            written = os.write(self._fd, line)
+            if written != size:
+                problem = f"wrote {written} of {size} bytes"
+            elif self._syncs_each:
+                os.fdatasync(self._fd)
         except OSError as e:
             problem = e.strerror or str(e)
         if problem:
             # nothing half-written may stay behind, or the next line would join its rest
             os.ftruncate(self._fd, self._size)
             raise LogError(f"log {self._path}: {problem}; free space or replace the disk")
-        self._size += len(line)
-        self._total += len(line)
-
-    def _write_once(self, line: bytes) -> str:
-        """Return what went wrong without an error of its own, or nothing."""
-        written = os.write(self._fd, line)
-        if written != len(line):
-            return f"wrote {written} of {len(line)} bytes"
-        if self._syncs_each:
-            os.fdatasync(self._fd)
-        return ""
+        self._size += size
+        self._total += size
 
     def _rotate(self) -> None:
         """Begin a new segment. The line at hand is written: what fails here is the next one's.

@@ -8,16 +8,23 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from consistency.codecs import codec_named
+from consistency.codecs import TioneCodec, plain_records
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
-from consistency.jsontype import Json
 from consistency.log.columns import LoggedRows
-from consistency.log.entry import LoggedRequest, PayloadForm
+from consistency.log.entry import LineContext, LoggedRequest, PayloadForm, form_of
 from consistency.log.reader import TORN_TAIL
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.pipeline import make_features
 from consistency.protocols import Damage, Decoded, LogItems
+from consistency.replay.inputs import (
+    LOGGED,
+    RECORDS,
+    PartInputs,
+    decode_payload,
+    is_whole,
+    kind_of,
+)
 from consistency.replay.merge import ReportSum
 from consistency.replay.report import MOST_DAMAGE_LISTED, ModelReport, ReplayReport
 from consistency.replay.rows import RowResults
@@ -88,13 +95,22 @@ OnRows: TypeAlias = Callable[[tuple[str, int], RowResults], object]
 
 _Key: TypeAlias = tuple[str, int, str, tuple[tuple[str, str], ...]]
 
+_MOST_PLANS: Final = 256
+
 
 @dataclass(slots=True)
 class _Group:
-    """What is recomputed together: requests of one servable with one kind of payload."""
+    """What is recomputed together: requests of one servable with one kind of payload.
 
+    Attributes:
+        start: the first stage that they are replayed from.
+        logged: what they were online.
+        inputs: their payloads.
+    """
+
+    start: str
     logged: LoggedRows
-    decoded: list[Decoded] = field(default_factory=list)
+    inputs: PartInputs = field(default_factory=PartInputs)
 
 
 @dataclass(slots=True)
@@ -109,8 +125,28 @@ class _Servable:
     def group(self, kind: str) -> _Group:
         found = self.groups.get(kind)
         if found is None:
-            found = self.groups[kind] = _Group(LoggedRows(self.target.schema))
+            start = "features" if kind == LOGGED else "payload"
+            found = self.groups[kind] = _Group(start, LoggedRows(self.target.schema))
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is done with requests whose lines begin alike.
+
+    Attributes:
+        servable: answered them.
+        outcome: of them all; None where each says its own.
+        start: the first stage that a scored one can be replayed from, None if there is none.
+        is_received: whether the payload is there as it was received.
+        is_plain: whether they are scored ones that start at TI-ONE bodies, texts in the log.
+    """
+
+    servable: _Servable
+    outcome: str | None
+    start: str | None
+    is_received: bool
+    is_plain: bool
 
 
 def replay(
@@ -195,7 +231,9 @@ class _Walk:
         # without a pipeline, what the pipeline refused cannot be refused again
         self._from_features = settings.mode is ReplayMode.FEATURES
         self._refusals = ("payload",) if self._from_features else ("payload", "features")
+        self._chunk_rows = settings.chunk_rows
         self._servables: dict[_Key, _Servable] = {}
+        self._plans: dict[LineContext, _Plan] = {}
         self._models: dict[tuple[str, int], ModelReport] = {}
         self._damage: list[Damage] = []
         self._lost_lines = 0
@@ -208,26 +246,56 @@ class _Walk:
             return
         if self._keeps is not None and not self._keeps(item):
             return
-        fields = item.fields
-        servable = self._servable(fields)
-        servable.report.requests += 1
-        if fields["outcome"] == Outcome.OK:
-            self._take_scored(item, servable)
-        elif fields["outcome"] == Outcome.DATA_ERROR and fields["refused_by"] in self._refusals:
-            self._take_refused(item, servable)
+        own, context = item.parts
+        plan = self._plans.get(context) or self._new_plan(context)
+        report = plan.servable.report
+        report.requests += 1
+        if plan.is_plain and (records := plain_records(own["payload"])) is not None:
+            group = plan.servable.groups[RECORDS]  # the most frequent form, at half the price
+            group.inputs.records.append(records)
+            self._wait(item, group, plan)
+            return
+        outcome = plan.outcome or own["outcome"]
+        if outcome == Outcome.OK:
+            self._take_scored(item, own, plan)
+            return
+        refused_by = own["refused_by"]
+        if outcome == Outcome.DATA_ERROR and refused_by in self._refusals:
+            self._take_refused(item, plan)
         else:
-            _count(servable.report.not_replayable, fields["refused_by"] or fields["outcome"])
+            _count(report.not_replayable, refused_by or outcome)
 
     def finish(self) -> ReplayReport:
         for servable in self._servables.values():
-            for kind in servable.groups:
-                self._flush(servable, kind)
+            for group in servable.groups.values():
+                self._flush(servable, group)
         models = {f"{name}/{v}": self._models[name, v] for name, v in self._models}
         return _report(self._settings, models, tuple(self._damage), self._lost_lines)
 
-    def _servable(self, fields: Mapping[str, Any]) -> _Servable:
-        model, snapshots = (fields["model"], fields["version"]), fields["snapshots"]
-        digest = fields["servable"]["bundle_digest"]
+    def _new_plan(self, context: LineContext) -> _Plan:
+        facts = context.facts
+        is_text = facts["payload_encoding"] == "utf-8"
+        received = form_of(facts["payload_encoding"]) is PayloadForm.RECEIVED
+        start = self._start_of(context, received)
+        plan = _Plan(
+            servable=self._servable(facts),
+            outcome=facts.get("outcome"),
+            start=start,
+            is_received=received,
+            is_plain=start == "payload"
+            and is_text
+            and facts["codec"] == TioneCodec.id
+            and facts.get("outcome") == Outcome.OK,
+        )
+        plan.servable.group(RECORDS)
+        if len(self._plans) >= _MOST_PLANS:  # clients choose content types: of those there are many
+            self._plans.clear()
+        self._plans[context] = plan
+        return plan
+
+    def _servable(self, facts: Mapping[str, Any]) -> _Servable:
+        model, snapshots = (facts["model"], facts["version"]), facts["snapshots"]
+        digest = facts["servable"]["bundle_digest"]
         key = (*model, digest, tuple(snapshots.items()))
         found = self._servables.get(key)
         if found is None:
@@ -236,68 +304,70 @@ class _Walk:
             found = self._servables[key] = _Servable(model, target, report)
         return found
 
-    def _take_scored(self, item: LoggedRequest, servable: _Servable) -> None:
-        start = self._start_of(item)
+    def _start_of(self, context: LineContext, received: bool) -> str | None:
+        """Return the first stage that scored requests can be replayed from, None if there is none.
+
+        A redacted payload holds hashes: what it makes is not what was scored.
+        """
+        if context.facts.get("redacted_features"):
+            return None
+        if context.feature_names is not None and (self._from_features or not received):
+            return None if self._settings.mode is ReplayMode.PIPELINE else "features"
+        return "payload" if received else None
+
+    def _take_scored(self, item: LoggedRequest, own: Mapping[str, Any], plan: _Plan) -> None:
+        start, servable = plan.start, plan.servable
         if start is None:
             _count(servable.report.not_replayable, "redacted")
             return
         try:
-            decoded = _decode(item, servable.target) if start == "payload" else Decoded()
+            decoded = Decoded() if start == "features" else decode_payload(item, servable.target)
         except DataError as e:
             _count(servable.report.started_at, start)
             self._replay_of(servable).refused_offline(item.request_id, item.rows, e)
             return
-        has_no_features = decoded.opaque is not None or decoded.call is not None
-        if has_no_features and self._settings.mode is ReplayMode.PIPELINE:
+        if is_whole(decoded) and self._settings.mode is ReplayMode.PIPELINE:
             _count(servable.report.not_replayable, "no feature stage")
             return
-        _count(servable.report.started_at, start)
-        kind = _kind(item, decoded)
-        group = servable.group(kind)
-        group.logged.add(item)
-        group.decoded.append(decoded)
-        if group.logged.rows >= self._settings.chunk_rows:
-            self._flush(servable, kind)
+        group = servable.group(kind_of(own, item.parts[1], decoded))
+        group.inputs.add(decoded)
+        self._wait(item, group, plan)
 
-    def _start_of(self, item: LoggedRequest) -> str | None:
-        """Return the first stage that a scored request can be replayed from, None if there is none.
+    def _wait(self, item: LoggedRequest, group: _Group, plan: _Plan) -> None:
+        logged = group.logged
+        logged.add(item)
+        if logged.rows >= self._chunk_rows:
+            self._flush(plan.servable, group)
 
-        A redacted payload holds hashes: what it makes is not what was scored.
-        """
-        if item.redacted_features:
-            return None
-        received = item.payload_form is PayloadForm.RECEIVED
-        if item.fields["features"] is not None and (self._from_features or not received):
-            return None if self._settings.mode is ReplayMode.PIPELINE else "features"
-        return "payload" if received else None
-
-    def _take_refused(self, item: LoggedRequest, servable: _Servable) -> None:
+    def _take_refused(self, item: LoggedRequest, plan: _Plan) -> None:
         """A request that was refused online must be refused offline, for the same reason."""
-        target, report = servable.target, servable.report
-        if item.payload_form is not PayloadForm.RECEIVED:
+        target, report = plan.servable.target, plan.servable.report
+        if not plan.is_received:
             _count(report.not_replayable, "redacted")
             return
         report.rejected += 1
         try:
-            decoded = _decode(item, target)
+            decoded = decode_payload(item, target)
             if decoded.records is not None:
                 make_features(target.pipeline, decoded.records)
             if decoded.call is not None:
                 answer_call(target, decoded.call)
         except DataError as e:
-            report.rejected_reproduced += str(e) == item.fields["message"]
+            report.rejected_reproduced += str(e) == item.parts[0]["message"]
 
-    def _flush(self, servable: _Servable, kind: str) -> None:
-        group = servable.groups[kind]
-        if not group.decoded:
+    def _flush(self, servable: _Servable, group: _Group) -> None:
+        count = group.logged.requests
+        if not count:
             return
+        started = servable.report.started_at
+        started[group.start] = started.get(group.start, 0) + count
         self._replay_of(servable).compare(
             group.logged.part(),
-            group.decoded,
+            group.inputs,
             scoring=self._settings.mode is not ReplayMode.PIPELINE,
             batch_rows=self._settings.batch.rows,
         )
-        servable.groups[kind] = _Group(LoggedRows(servable.target.schema))
+        group.logged, group.inputs = LoggedRows(servable.target.schema), PartInputs()
 
     def _replay_of(self, servable: _Servable) -> ModelReplay:
         settings, take = self._settings, self._on_rows
@@ -309,32 +379,3 @@ class _Walk:
 
 def _count(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
-
-
-def _decode(item: LoggedRequest, target: ReplayTarget) -> Decoded:
-    payload = item.payload
-    return codec_named(payload.codec).decode(payload, target.schema)
-
-
-def _kind(item: LoggedRequest, decoded: Decoded) -> str:
-    if decoded.records is not None:
-        return "records"
-    if decoded.features is not None:
-        return "features"
-    if decoded.opaque is None and decoded.call is None:
-        return "logged"
-    # a service may answer one request with scores and the next one with a text; what a model
-    # server's client asks for, and of what shape, is the client's choice
-    outputs = item.fields["outputs"] or {}
-    types = item.fields.get("output_types", {})
-    forms = (f"{name} {types.get(name, '')} {_row_shape(outputs[name])}" for name in outputs)
-    return "whole " + ",".join(forms)
-
-
-def _row_shape(values: Json) -> list[int]:
-    """Return the shape of one row of an output."""
-    shape, value = [], values[0] if values else None
-    while isinstance(value, list):
-        shape.append(len(value))
-        value = value[0] if value else None
-    return shape

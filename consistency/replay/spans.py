@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from consistency.log.entry import LineError, decode_line
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import INGEST_TIME, held_segments
 from consistency.log.segments import PARQUET_SUFFIX
 from consistency.log.selection import LogSelection
@@ -53,7 +53,7 @@ def _lines_span(path: Path) -> tuple[int, int] | None:
 
 
 def _time_of(line: bytes) -> int:
-    return int(decode_line(line).fields["ingest_time_us"])
+    return decode_line(line).ingest_time_us
 
 
 def _compacted_span(path: Path, stem: str) -> tuple[int, int] | None:

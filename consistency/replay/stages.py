@@ -18,6 +18,7 @@ from consistency.opaque import read_answer
 from consistency.pipeline import BoundPipeline
 from consistency.protocols import Decoded
 from consistency.records import Column, Record
+from consistency.replay.inputs import PartInputs
 from consistency.replay.merge import add_mismatch
 from consistency.replay.report import FeatureMismatch, ModelReport, StageDifference
 from consistency.replay.rows import RowStages, TakeRows, changed_rows, refused_rows
@@ -50,7 +51,7 @@ class ModelReplay:
     def compare(
         self,
         logged: LoggedPart,
-        decoded: Sequence[Decoded],
+        inputs: PartInputs,
         *,
         scoring: bool,
         batch_rows: int | None,
@@ -59,19 +60,19 @@ class ModelReplay:
 
         Args:
             logged: scored requests of one servable, one set of snapshots, one kind of payload.
-            decoded: their payloads; all empty when the logged features are where to start.
+            inputs: their payloads.
             scoring: whether to go on to outputs and scores.
             batch_rows: rows a batch for the scorer, or None: request by request.
         """
-        if decoded[0].opaque is not None or decoded[0].call is not None:
-            self._compare_whole(logged, decoded)
+        if inputs.whole:
+            self._compare_whole(logged, inputs.whole)
             return
-        logged, offline = self._offline_features(logged, decoded)
+        logged, offline = self._offline_features(logged, inputs)
         if offline is None:
             return
         self.report.rows += offline.rows
         rows = RowStages(logged.origin)
-        if decoded[0].records is not None or decoded[0].features is not None:
+        if inputs.records or inputs.features:
             if logged.features is None:
                 raise ReplayError("the log holds no features of these requests")
             self._add("payload", _reproduced(offline.rows))
@@ -93,17 +94,17 @@ class ModelReplay:
             self.on_rows(refused_rows(Origin([request_id], [rows])))
 
     def _offline_features(
-        self, logged: LoggedPart, decoded: Sequence[Decoded]
+        self, logged: LoggedPart, inputs: PartInputs
     ) -> tuple[LoggedPart, FeatureBatch | None]:
         """Return the part that can be recomputed, and its feature rows."""
-        if decoded[0].features is not None:
-            return logged, _concatenate([d.features for d in decoded if d.features is not None])
-        if decoded[0].records is None:
+        if inputs.features:
+            return logged, _concatenate(inputs.features)
+        if not inputs.records:
             return logged, logged.features
         pipeline = self.target.pipeline
         if pipeline is None:
             raise ReplayError("the log holds raw records, but the bundle has no feature pipeline")
-        records = [d.records or () for d in decoded]
+        records = inputs.records
         try:
             return logged, pipeline(list(chain.from_iterable(records)))
         except DataError:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from consistency.log.entry import LineError, LoggedRequest, decode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import LineError, decode_line
 from consistency.log.parquet import ParquetError, held_segments, read_lines
-from consistency.log.reader import CUT_LINES, TORN_TAIL
+from consistency.log.reader import CUT_LINES, READ_BYTES, TORN_TAIL
 from consistency.log.segments import (
     OPEN_SUFFIX,
     PARQUET_SUFFIX,
@@ -158,7 +159,7 @@ def _raw_lines(folder: Path, unit: LogUnit) -> Iterator[_Line]:
     for suffix in (OPEN_SUFFIX, SEALED_SUFFIX):  # in the order of its life: none is overtaken
         path = folder / f"{unit.stem}{suffix}"
         try:
-            stream = path.open("rb")
+            stream = path.open("rb", READ_BYTES)
         except FileNotFoundError:
             continue
         with stream:

@@ -11,7 +11,9 @@ from hypothesis.extra import numpy as hnp
 from consistency.errors import ReplayError
 from consistency.features import FeatureBatch, feature_batch
 from consistency.log.columns import LoggedPart, LoggedRows
-from consistency.log.entry import LoggedRequest, decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from tests.fixtures.scored import make_request
 from tests.fixtures.strategies import FLOATS, FLOATS32, columns

@@ -19,7 +19,8 @@ from consistency.errors import LogError
 from consistency.features import feature_batch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
 from consistency.log.compaction import LOCK_NAME, TARGET_BYTES, Compacted, compact_log
-from consistency.log.entry import LoggedRequest, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
 from consistency.log.parquet import held_segments
 from consistency.log.parquet_writer import Kept, write_group
 from consistency.log.reader import read_segment, verify_log

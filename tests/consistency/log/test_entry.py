@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from consistency.features import FeatureBatch, FeatureStatus
-from consistency.log.entry import LineError, LoggedRequest, decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import LineError, decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import STAGES, GateState, Outcome, Payload, ScoredRequest
 from tests.fixtures.scored import INFO, make_request
@@ -222,7 +224,8 @@ def test_what_json_cannot_say_stands_beside_the_values() -> None:
     )  # fmt: skip
     line = encode_line(make_request(features=batch, rows=2, scores=np.array([NAN, -INF])))
     fields = json.loads(line)
-    assert fields["features"] == {"a": [None, None], "b": [None, -0.0]}
+    assert fields["feature_names"] == ["a", "b"]
+    assert fields["feature_rows"] == [[None, None], [None, -0.0]]
     assert fields["feature_inf"] == {"a": [[1, -1]], "b": [[0, 1]]}
     assert fields["feature_status"] == {"a": [1, 0]}
     assert fields["scores"] == [None, None]
@@ -262,15 +265,9 @@ def test_bytes_that_nobody_wrote_are_no_line(raw: bytes) -> None:
         decode_line(raw)
 
 
-def signed(body: bytes) -> bytes:
-    return b'%b,"crc":"%08x"}' % (body[:-1], zlib.crc32(body))
-
-
-def test_a_line_of_another_format_says_which() -> None:
-    with pytest.raises(LineError, match="line format 2, this version reads 1"):
-        decode_line(signed(b'{"v":2}'))
-
-
-def test_a_line_without_a_format_is_refused() -> None:
-    with pytest.raises(LineError):
-        decode_line(signed(b'{"x":2}'))
+def test_flags_are_there_and_back_and_no_line_holds_none() -> None:
+    flags = {"city:be_in_set": [0, 3], "a,b:a_greater_than_b if c == '東京'": [1]}
+    assert there_and_back(make_request(flags=flags)).flags == flags
+    plain = there_and_back(make_request())
+    assert plain.flags == {}
+    assert "flags" not in plain.fields

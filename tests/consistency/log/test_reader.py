@@ -11,7 +11,8 @@ import pytest
 from consistency.errors import LogError
 from consistency.features import FeatureBatch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
-from consistency.log.entry import LoggedRequest, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
 from consistency.log.reader import CUT_LINES, TORN_TAIL, verify_log
 from consistency.protocols import Damage
 from consistency.schema import FeatureSchema
@@ -188,15 +189,16 @@ def test_pandas_reads_a_sealed_segment_with_exact_floats(sealed: Path) -> None:
     assert frame["request_id"].tolist() == [f"r-{i}" for i in range(len(frame))]
     scores = np.array([row[0] for row in frame["scores"]])
     np.testing.assert_array_equal(scores, [*HARD, *HARDER])
-    assert [row["x"][0] for row in frame["features"]] == scores.tolist()
-    assert {row["gap"][0] for row in frame["features"]} == {None}
+    assert frame["feature_names"][0] == ["x", "gap"]
+    assert [row[0][0] for row in frame["feature_rows"]] == scores.tolist()
+    assert {row[0][1] for row in frame["feature_rows"]} == {None}
 
 
 def test_pyarrow_reads_a_sealed_segment_with_exact_floats(sealed: Path) -> None:
     table = pj.read_json(sealed)
     scores = [row[0] for row in table["scores"].to_pylist()]
     np.testing.assert_array_equal(scores, [*HARD, *HARDER])
-    assert [row["x"][0] for row in table["features"].to_pylist()] == scores
+    assert [row[0][0] for row in table["feature_rows"].to_pylist()] == scores
     assert set(table["servable"].to_pylist()[0]) >= {"gate", "bundle_digest", "execution"}
 
 

@@ -7,7 +7,9 @@ import orjson
 import pytest
 
 from consistency.errors import ConfigError
-from consistency.log.entry import LoggedRequest, decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import decode_line
 from consistency.log.sampling import keeps
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.scored import Outcome

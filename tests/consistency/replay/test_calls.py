@@ -10,7 +10,9 @@ import orjson
 import pytest
 
 from consistency.errors import ReplayError
-from consistency.log.entry import LoggedRequest, decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import decode_line
 from consistency.postprocess import PostProcess
 from consistency.replay import ReplayMode, ReplayReport, ReplaySettings, ReplayTarget, replay
 from consistency.schema import FeatureSchema
