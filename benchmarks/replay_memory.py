@@ -30,7 +30,7 @@ _SCORED: Final = 1_000
 def measure(workload: Workload) -> Iterator[Result]:
     """Replay logs of two sizes with everything that grows: rows, checkpoint, report."""
     small, large = workload.effort.replayed
-    requests = asyncio.run(_score(workload))
+    requests = asyncio.run(score_flights(workload, _SCORED))
     one = _peak_mb(workload, requests, small)
     yield measured("replay.peak_mb_100k", [one], peer=f"{small:,} requests")
     many = _peak_mb(workload, requests, large)
@@ -60,24 +60,31 @@ class _Only:
         return nullcontext(self.servable)
 
 
-async def _score(workload: Workload) -> list[ScoredRequest]:
+async def score_flights(workload: Workload, count: int) -> list[ScoredRequest]:
+    """Return so many requests as they would be logged, each of the time of its flight."""
     log = _Kept()
     plane = DataPlane(_Only(workload.load(MODEL)), log)
-    for record in workload.chosen(_SCORED):
-        body = orjson.dumps({"type": "record", "data": {"insts": record}})
+    for record in workload.chosen(count):
+        time = record["scheduled_departure"]
+        body = orjson.dumps({"type": "record", "data": {"insts": record}, "event_time": time})
         await plane.score(MODEL, VERSION, Payload(body, "tione/1", "application/json"))
     return log.requests
+
+
+def log_again(folder: Path, requests: Sequence[ScoredRequest], count: int) -> None:
+    """Write so many requests into a log: the given ones again and again, each with a new id."""
+    log = RequestLogWriter(LogSettings(folder))
+    for i in range(count):
+        request = requests[i % len(requests)]
+        log.write(replace(request, request_id=f"{request.request_id}.{i // len(requests)}"))
+    log.close()
 
 
 def _peak_mb(workload: Workload, requests: Sequence[ScoredRequest], count: int) -> float:
     """Return the peak resident memory of `samescore replay` in megabytes of 10^6 bytes."""
     say(f"replay memory: {count:,} requests are logged and replayed")
     folder = workload.scratch / "replay_memory"
-    log = RequestLogWriter(LogSettings(folder / "requests"))
-    for i in range(count):
-        request = requests[i % len(requests)]
-        log.write(replace(request, request_id=f"{request.request_id}.{i // len(requests)}"))
-    log.close()
+    log_again(folder / "requests", requests, count)
     try:
         return _replay(workload, folder, count)
     finally:

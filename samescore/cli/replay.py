@@ -15,6 +15,7 @@ from consistency.log.selection import LogSelection
 from consistency.replay import BatchPlan, ReplayMode, ReplaySettings
 from consistency.replay.units import cut_log
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
+from samescore.cli.engine_options import engine_options
 from samescore.cli.log_selection import selection_options
 from samescore.cli.options import (
     FOLDER,
@@ -31,13 +32,14 @@ from samescore.cli.options import (
     threads_option,
     trust_options,
 )
-from samescore.cli.replay_options import engine_options, output_options
+from samescore.cli.replay_options import checkpoint_option, output_options
+from samescore.engines.work import Engine
 from samescore.progress import byte_progress
 from samescore.replays.outputs import ReplayOutputs
 from samescore.replays.run import run_replay
 from samescore.replays.targets import BundleTargets
 from samescore.replays.text import notes_of, show
-from samescore.replays.units import Engine, ReplayJob
+from samescore.replays.units import ReplayJob
 
 
 class _BatchSize(click.ParamType[BatchPlan]):
@@ -101,6 +103,7 @@ class _Options(TypedDict):
 @device_option
 @trust_options
 @engine_options
+@checkpoint_option
 @output_options
 @json_option
 def command(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:

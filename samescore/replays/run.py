@@ -23,10 +23,11 @@ from consistency.replay.merge import ReportSum, first_damage
 from consistency.replay.partial import unpack_report
 from consistency.replay.report import MOST_DAMAGE_LISTED
 from consistency.replay.units import LogUnit, cut_log, cut_tails
+from samescore.engines.parallel import Processes
+from samescore.engines.work import Engine, InProcess, OnBytes, first_lines
 from samescore.replays.checkpoint import Checkpoint
-from samescore.replays.parallel import Processes
 from samescore.replays.rows import ROWS_FILE, RowsFile
-from samescore.replays.units import Engine, InProcess, OnBytes, ReplayJob, UnitResult
+from samescore.replays.units import ReplayJob, UnitResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class _Home:
     def __init__(self, job: ReplayJob, units: Sequence[LogUnit], rows: RowsFile | None) -> None:
         self._job, self._units, self._rows = job, units, rows
         self._sum: ReportSum = new_sum(job.settings)
-        self._lines = [0] * len(units)
+        self._lines: dict[int, int] = {}
         self._damage: list[tuple[int, Damage]] = []
 
     def take_kept(self, index: int, store: Checkpoint | None, on_bytes: OnBytes) -> bool:
@@ -157,11 +158,7 @@ class _Home:
 
     def _numbered(self) -> Iterator[Damage]:
         """Yield the damage with line numbers of its segment, not of its unit."""
-        before, stem, first = 0, "", []
-        for unit, lines in zip(self._units, self._lines, strict=True):
-            before = before if unit.stem == stem else 0
-            first.append(before)
-            before, stem = before + lines, unit.stem
+        first = first_lines(self._units, self._lines)
         for index, damage in self._damage:
             yield replace(damage, line=damage.line + first[index])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Self
 
 import orjson
 
@@ -14,19 +14,16 @@ from consistency.replay import ReplaySettings
 from consistency.replay.core import replay_part
 from consistency.replay.partial import pack_report
 from consistency.replay.target import ReplayTarget
-from consistency.replay.units import LogUnit, UnitReader, unit_digest
+from consistency.replay.units import UnitReader, unit_digest
+from consistency.snapshots import SnapshotStore
+from samescore.engines.work import NumberedUnit, OnBytes
 from samescore.replays.rows import RowBuffer
 from samescore.replays.targets import BundleTargets
-
-OnBytes: TypeAlias = Callable[[int], object]
-"""Told how many bytes more of the log were replayed."""
-
-NumberedUnit: TypeAlias = tuple[int, LogUnit]
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayJob:
-    """What a replay is, as it goes to whoever does a part of it.
+    """What a replay is, as it goes to whoever does a part of it; see `Work`.
 
     Attributes:
         log: the folder.
@@ -41,6 +38,23 @@ class ReplayJob:
     settings: ReplaySettings
     with_rows: bool = False
     with_digest: bool = False
+
+    name: ClassVar[str] = "replay"
+    advice: ClassVar[str] = "; with --checkpoint it goes on where it was"
+
+    def anywhere(self) -> Self:
+        """Return the job with absolute paths, nothing loaded."""
+        targets = self.targets
+        store = SnapshotStore(targets.store.root.absolute())
+        services = tuple(replace(s, model_path=s.model_path.absolute()) for s in targets.services)
+        found = replace(
+            targets.unloaded(), base=targets.base.absolute(), store=store, services=services
+        )
+        return replace(self, log=self.log.absolute(), targets=found)
+
+    def start(self) -> UnitRunner:
+        """Return what replays its units; a model is loaded when a unit first needs it."""
+        return UnitRunner(self)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,33 +95,6 @@ class UnitResult:
     used: tuple[Used, ...] = ()
     digest: str = ""
     failure: str = ""
-
-
-class Engine(Protocol):
-    """Replays units somewhere."""
-
-    def run(
-        self, job: ReplayJob, units: Sequence[NumberedUnit], on_bytes: OnBytes
-    ) -> Iterator[UnitResult]:
-        """Yield a result for each unit, in any order, soon after it is done.
-
-        Raises:
-            SamescoreError: the engine itself failed.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class InProcess:
-    """Replays one unit after another in this process; see `Engine`."""
-
-    def run(
-        self, job: ReplayJob, units: Sequence[NumberedUnit], on_bytes: OnBytes
-    ) -> Iterator[UnitResult]:
-        """Yield a result for each unit; see `Engine`."""
-        runner = UnitRunner(job)
-        for numbered in units:
-            yield runner.run(numbered, on_bytes)
 
 
 class UnitRunner:

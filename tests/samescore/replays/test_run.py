@@ -14,11 +14,12 @@ import pytest
 from consistency.errors import ConfigError, ReplayError, SamescoreError
 from consistency.replay import BatchPlan, ReplaySettings
 from consistency.replay.units import LogUnit, cut_log
-from samescore.replays.parallel import Processes
+from samescore.engines.parallel import Processes
+from samescore.engines.work import Engine, InProcess, NumberedUnit, OnBytes
 from samescore.replays.rows import ROWS_FILE
 from samescore.replays.run import ReplayRun, engine_for, run_replay
 from samescore.replays.targets import BundleTargets, replay_log
-from samescore.replays.units import Engine, InProcess, NumberedUnit, OnBytes, ReplayJob, UnitResult
+from samescore.replays.units import ReplayJob, UnitResult
 from tests.fixtures.tiny import PACKAGE, Tiny
 from tests.samescore.conftest import Log
 

@@ -1,4 +1,4 @@
-"""Replays units on several cores, in processes of their own."""
+"""Does units on several cores, in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,41 +13,39 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Final
 
-from consistency.errors import ReplayError
-from samescore.replays.units import NumberedUnit, OnBytes, ReplayJob, UnitResult, UnitRunner
+from samescore.engines.errors import EngineError
+from samescore.engines.work import NumberedUnit, OnBytes, R, Runner, Work
 
 _AHEAD: Final = 2
 """Units a process that are under way or wait: enough that no process does, little to hold."""
 
-_runner: UnitRunner | None = None  # of this worker process; its model is loaded once
+_runner: Runner[object] | None = None  # of this worker process; what it needs is loaded once
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Replays in so many processes; see `Engine`.
+    """Does units in so many processes; see `Engine`.
 
     Attributes:
-        jobs: processes, each with the models loaded.
+        jobs: processes, each with all that a unit needs loaded.
     """
 
     jobs: int
 
-    def run(
-        self, job: ReplayJob, units: Sequence[NumberedUnit], on_bytes: OnBytes
-    ) -> Iterator[UnitResult]:
+    def run(self, work: Work[R], units: Sequence[NumberedUnit], on_bytes: OnBytes) -> Iterator[R]:
         """Yield a result for each unit; see `Engine`."""
         if not units:
             return
         # Not forked: a copy of a process with a model library's threads in it can hang.
         context = multiprocessing.get_context("spawn")
         jobs = min(self.jobs, len(units))
-        with ProcessPoolExecutor(jobs, context, _start, (job,)) as pool:
+        with ProcessPoolExecutor(jobs, context, _start, (work,)) as pool:
             try:
                 yield from _results(pool, deque(units), jobs * _AHEAD, on_bytes)
             except BrokenProcessPool as e:
-                raise ReplayError(
-                    f"a replay process died (most often: out of memory); run again with fewer "
-                    f"--jobs than {self.jobs}; with --checkpoint it goes on where it was"
+                raise EngineError(
+                    f"a {work.name} process died (most often: out of memory); run again with "
+                    f"fewer --jobs than {self.jobs}{work.advice}"
                 ) from e
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -55,9 +53,9 @@ class Processes:
 
 def _results(
     pool: ProcessPoolExecutor, waiting: deque[NumberedUnit], ahead: int, on_bytes: OnBytes
-) -> Iterator[UnitResult]:
+) -> Iterator[R]:
     """Yield results as they come, the oldest unit never more than `ahead` behind the newest."""
-    running: dict[Future[UnitResult], NumberedUnit] = {}
+    running: dict[Future[R], NumberedUnit] = {}
     while waiting or running:
         # not only how many run is bounded: rows are written in order, and wait for the slowest unit
         oldest = min((index for index, _ in running.values()), default=None)
@@ -65,7 +63,7 @@ def _results(
             if oldest is not None and waiting[0][0] - oldest > _MOST_BEHIND:
                 break
             numbered = waiting.popleft()
-            running[pool.submit(_run, numbered)] = numbered
+            running[pool.submit(_run, numbered)] = numbered  # type: ignore[arg-type] # of this work
             oldest = numbered[0] if oldest is None else oldest
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
@@ -78,13 +76,13 @@ def _results(
 _MOST_BEHIND: Final = 64
 
 
-def _start(job: ReplayJob) -> None:
+def _start(work: Work[object]) -> None:
     """Set up a worker process."""
     global _runner  # noqa: PLW0603 - what a pool's process keeps between two units
     # Ctrl-C reaches every process of the terminal; the one that collects decides what it means
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    _runner = UnitRunner(job)
+    _runner = work.start()
 
 
 def _die_with_parent() -> None:
@@ -95,6 +93,6 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _run(numbered: NumberedUnit) -> UnitResult:
+def _run(numbered: NumberedUnit) -> object:
     assert _runner is not None
     return _runner.run(numbered)

@@ -1,0 +1,1 @@
+"""Who does work on a log, unit by unit: this process, several, or Spark; all with one result."""
