@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
+
+from consistency.bundle import open_bundle
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from consistency.protocols import Guard
 from consistency.records import Record
 from consistency.schema import RecordSchema
 from monitors.metrics import SUITE_VIOLATIONS
-from monitors.suites import SuiteGuard, SuitePolicy, read_suite
+from monitors.suites import SuiteGuard, SuitePolicy, compile_suite, read_suite
 from monitors.suites.builder import BuildSettings, specify
 from monitors.suites.gx import suite_json
+from monitors.suites.held_columns import KeyProfile
+from monitors.suites.merging import with_base
 from monitors.suites.profile import profile
 
 if TYPE_CHECKING:  # it brings prometheus_client, which building a suite does not need
@@ -50,13 +58,85 @@ def build_suite(
         settings: how strict it is.
 
     Raises:
-        ConfigError: Great Expectations is not installed.
+        ConfigError: Great Expectations is not installed, or a named sum or key does not hold.
         DataError: a record does not fit the schema.
         MonitorError: there is no record.
     """
     settings = settings or BuildSettings()
-    found = profile(schema, records, max_categories=settings.max_categories)
-    return suite_json(specify(name, found, settings))
+    keys = tuple(KeyProfile(names) for names in settings.unique_together)
+    found = profile(
+        schema,
+        records,
+        max_categories=settings.max_categories,
+        hold=settings.needs_values,
+        keys=keys,
+    )
+    return with_base(suite_json(specify(name, found, settings, keys)))
+
+
+def write_suite(path: Path, suite: Mapping[str, Json]) -> None:
+    """Write a suite's JSON file, whole or not at all.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    half = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        half.write_bytes(orjson.dumps(suite, option=orjson.OPT_INDENT_2) + b"\n")
+        half.replace(path)
+    except OSError as e:
+        with suppress(OSError):
+            half.unlink()
+        raise ConfigError(f"{path}: {e.strerror}; name a file that can be written") from e
+
+
+def records_of_bundle(bundle: Path) -> Sequence[Record]:
+    """Return the golden raw records of a bundle.
+
+    Raises:
+        BundleError: no such bundle.
+        ConfigError: it takes feature rows.
+    """
+    records = open_bundle(bundle).golden().records
+    if records is None:
+        raise ConfigError(f"bundle {bundle}: takes feature rows; a suite is for raw records")
+    return records
+
+
+def with_policy(
+    suite: Mapping[str, Json], rule: str, policy: SuitePolicy | None
+) -> dict[str, Json]:
+    """Return a suite in which a rule has a policy, or has none of its own any more.
+
+    Args:
+        suite: its JSON.
+        rule: its name, as `suite show` gives it.
+        policy: None leaves the choice to the server.
+
+    Raises:
+        ConfigError: no rule that guards rows has this name, or it tolerates rows (`mostly`).
+    """
+    rules = compile_suite(suite).rules
+    positions = {r.position for r in rules if r.label == rule}
+    if not positions:
+        near = difflib.get_close_matches(rule, [r.label for r in rules], 1, 0.4)
+        meant = f"did you mean {near[0]!r}?" if near else "samescore suite show lists them"
+        raise ConfigError(f"rule {rule!r}: the suite guards no row with such a rule; {meant}")
+    held = [
+        _with_policy(e, policy) if i in positions else e
+        for i, e in enumerate(suite["expectations"])
+    ]
+    changed = {**suite, "expectations": held}
+    compile_suite(changed)
+    return changed
+
+
+def _with_policy(expectation: Mapping[str, Json], policy: SuitePolicy | None) -> dict[str, Json]:
+    meta = expectation.get("meta") or {}
+    facts = {k: v for k, v in (meta.get("samescore") or {}).items() if k != "policy"}
+    if policy is not None:
+        facts["policy"] = policy.value
+    return {**expectation, "meta": {**meta, "samescore": facts}}
 
 
 def suite_guards(locations: Sequence[SuiteLocation], policy: SuitePolicy) -> tuple[SuiteGuard, ...]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from consistency.jsontype import Json
 from consistency.schema import FieldType
-from monitors.suites.compiler import Level
+from monitors.suites.batch_rules import batch_rules
+from monitors.suites.cross_rules import cross_rules
+from monitors.suites.held_columns import KeyProfile
+from monitors.suites.levels import Level
 from monitors.suites.profile import FieldProfile, widened
+from monitors.suites.specs import BuildSettings, ExpectationSpec, SuiteSpec
+
+__all__ = ["BuildSettings", "ExpectationSpec", "SuiteSpec", "specify"]
 
 TIMESTAMP_PATTERN: Final = r"^[0-9]{4}.*(?:Z|[+-][0-9][0-9:.]+)$"
 """A year in front and an offset at the end; what lies between, the feature pipeline reads."""
@@ -24,66 +29,26 @@ _TYPE_NAMES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class BuildSettings:
-    """How strict a suite is.
+def specify(
+    name: str,
+    fields: Sequence[FieldProfile],
+    settings: BuildSettings,
+    keys: Sequence[KeyProfile] = (),
+) -> SuiteSpec:
+    """Return the suite that every profiled record, and the profiled batch, meets.
 
-    Attributes:
-        margin: added on both sides of a numeric range, as a share of its width.
-        max_categories: a text field with at most so many distinct values, each seen twice on
-            average, gets a set.
-        batch_level: also expect shares of nulls, which only `suite check` can judge.
-        null_share_margin: by which the share of nulls in a batch may differ from training.
+    Raises:
+        ConfigError: a relation that the operator named does not hold.
     """
-
-    margin: float = 0.1
-    max_categories: int = 50
-    batch_level: bool = False
-    null_share_margin: float = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectationSpec:
-    """One expectation, before Great Expectations makes it.
-
-    Attributes:
-        kind: its type, `expect_column_values_to_be_between`.
-        kwargs: its arguments.
-        level: what it judges, written into its meta.
-    """
-
-    kind: str
-    kwargs: dict[str, Json]
-    level: Level = Level.ROW
-
-    @property
-    def meta(self) -> dict[str, Json]:
-        """What the suite's file says beside the expectation."""
-        return {"samescore": {"level": self.level.value}}
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteSpec:
-    """A suite, before Great Expectations makes it.
-
-    Attributes:
-        name: of the suite.
-        expectations: in the order of the schema's fields.
-        meta: where it comes from: records read, settings.
-    """
-
-    name: str
-    expectations: tuple[ExpectationSpec, ...]
-    meta: dict[str, Json] = field(default_factory=dict)
-
-
-def specify(name: str, fields: Sequence[FieldProfile], settings: BuildSettings) -> SuiteSpec:
-    """Return the suite that every profiled record meets."""
-    expectations = tuple(e for f in fields for e in _of_field(f, settings))
+    expectations = (
+        *(e for f in fields for e in _of_field(f, settings)),
+        *cross_rules(fields, settings, keys),
+    )
     facts: dict[str, Json] = {
         "records": fields[0].rows if fields else 0,
         "range_margin": settings.margin,
         "max_categories": settings.max_categories,
+        "levels": {level.value: sum(e.level is level for e in expectations) for level in Level},
     }
     return SuiteSpec(name, expectations, {"samescore": facts})
 
@@ -106,8 +71,8 @@ def _of_field(found: FieldProfile, settings: BuildSettings) -> Iterator[Expectat
     if found.texts and 2 * len(found.texts) <= found.present:
         kwargs = {**column, "value_set": sorted(found.texts)}
         yield ExpectationSpec("expect_column_values_to_be_in_set", kwargs)
-    if settings.batch_level and not (spec.required and not spec.nullable):
-        yield _null_share(found, settings)
+    if settings.batch_level and found.held is not None:
+        yield from batch_rules(found, settings)
 
 
 def _type(found: FieldProfile) -> ExpectationSpec:
@@ -118,14 +83,3 @@ def _type(found: FieldProfile) -> ExpectationSpec:
         return ExpectationSpec("expect_column_values_to_be_of_type", kwargs)
     kwargs = {**column, "type_list": list(names)}
     return ExpectationSpec("expect_column_values_to_be_in_type_list", kwargs)
-
-
-def _null_share(found: FieldProfile, settings: BuildSettings) -> ExpectationSpec:
-    share, margin = found.present / found.rows, settings.null_share_margin
-    kwargs = {
-        "column": found.spec.name,
-        "min_value": round(max(0.0, share - margin), 6),
-        "max_value": round(min(1.0, share + margin), 6),
-    }
-    kind = "expect_column_proportion_of_non_null_values_to_be_between"
-    return ExpectationSpec(kind, kwargs, Level.BATCH)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,8 @@ from consistency.schema import FeatureSchema
 from monitors.errors import MonitorError
 from monitors.suites.compiler import CompiledSuite, Level, compile_suite
 from monitors.suites.gx import ExpectationOutcome, run_checkpoint
-from monitors.suites.rules import Rule
+from monitors.suites.naming import columns_of
+from monitors.suites.rules import AnyRule
 from monitors.suites.value_tests import Verdict
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ class Unexpected:
     """A row that breaks an expectation.
 
     Attributes:
-        request_id: in the log.
+        request_id: in the log; the name of a file.
         row: in that request.
-        value: what the field held; None for null and for an absent field.
+        value: what the field held, None for null and absent; an object of a rule over several.
     """
 
     request_id: str
@@ -92,23 +93,34 @@ class CheckedExpectation:
         level: what it judges.
         unexpected_rows: how many rows break it.
         first: the first of them.
+        needed_rows: from how many rows on its bounds are wider than chance; 1 of a row's rule.
+        decides: whether there were so many; without, it is shown, and cannot fail the check.
     """
 
     outcome: ExpectationOutcome
     level: Level
     unexpected_rows: int
     first: tuple[Unexpected, ...]
+    needed_rows: int = 1
+    decides: bool = True
+
+    @property
+    def fails(self) -> bool:
+        """Whether it makes the check fail."""
+        return self.decides and not self.outcome.success
 
     def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
         found = self.outcome
         return {
             "type": found.kind,
-            "column": found.kwargs.get("column"),
+            "column": ",".join(columns_of(dict(found.kwargs))) or None,
             "kwargs": dict(found.kwargs),
             "level": self.level.value,
             "success": found.success,
             "unexpected_rows": self.unexpected_rows,
+            "needed_rows": self.needed_rows,
+            "decides": self.decides,
             "observed_value": found.observed,
             "problem": found.problem,
             "first_unexpected": [
@@ -138,8 +150,13 @@ class CheckReport:
 
     @property
     def success(self) -> bool:
-        """Whether every expectation holds."""
-        return all(e.outcome.success for e in self.expectations)
+        """Whether every expectation holds that there were rows enough to judge."""
+        return not any(e.fails for e in self.expectations)
+
+    @property
+    def too_few(self) -> tuple[CheckedExpectation, ...]:
+        """The expectations about a batch that may fail on so few rows by chance."""
+        return tuple(e for e in self.expectations if not e.decides)
 
     def to_json(self) -> dict[str, Json]:
         """Return JSON types."""
@@ -169,6 +186,18 @@ def collect_records(
     return found, damage
 
 
+def file_records(name: str, records: Iterable[Record]) -> LoggedRecords:
+    """Return records of a file, each with the file's name in place of a request id."""
+    found = LoggedRecords()
+    for row, record in enumerate(records):
+        if isinstance(record, dict):
+            found.records.append(record)
+            found.origins.append((name, row))
+        else:
+            found.no_objects += 1
+    return found
+
+
 def check_records(
     model: str, suite: Mapping[str, Json], logged: LoggedRecords, *, show: int
 ) -> CheckReport:
@@ -190,7 +219,7 @@ def check_records(
             f"({logged.without_records} requests without any); there is nothing to check"
         )
     compiled = compile_suite(suite)
-    outcomes = run_checkpoint(suite, frame_of(logged.records, _columns(compiled)))
+    outcomes = run_checkpoint(suite, frame_of(logged.records, columns_read(suite)))
     return CheckReport(
         model,
         compiled.name,
@@ -198,11 +227,14 @@ def check_records(
         logged.requests,
         logged.without_records,
         logged.no_objects,
-        tuple(_checked(o, compiled, logged, show) for o in outcomes),
+        tuple(
+            _checked(o, compiled, logged, show, needed=_needed(suite["expectations"][o.position]))
+            for o in outcomes
+        ),
     )
 
 
-def frame_of(records: list[Record], columns: Iterable[str]) -> pd.DataFrame:
+def frame_of(records: Sequence[Record], columns: Iterable[str]) -> pd.DataFrame:
     """Return records as object columns: every value as it was parsed, None where the key is absent.
 
     Args:
@@ -218,12 +250,25 @@ def frame_of(records: list[Record], columns: Iterable[str]) -> pd.DataFrame:
     )
 
 
-def _columns(compiled: CompiledSuite) -> list[str]:
-    return [rule.column for rule in compiled.rules]
+def _value(record: Record, columns: tuple[str, ...]) -> Json:
+    """Return what the fields held: a value, or an object of several."""
+    return record.get(columns[0]) if len(columns) == 1 else {c: record.get(c) for c in columns}
+
+
+def columns_read(suite: Mapping[str, Json]) -> list[str]:
+    """Return the fields that a suite reads, those of its conditions too, each once."""
+    compiled = compile_suite(suite)
+    named = [c for held in suite["expectations"] for c in columns_of(held.get("kwargs", {}))]
+    asked = [c for r in compiled.rules if r.condition is not None for c in r.condition.columns]
+    return list(dict.fromkeys([*named, *asked]))
 
 
 def _checked(
-    outcome: ExpectationOutcome, compiled: CompiledSuite, logged: LoggedRecords, show: int
+    outcome: ExpectationOutcome,
+    compiled: CompiledSuite,
+    logged: LoggedRecords,
+    show: int,
+    needed: int,
 ) -> CheckedExpectation:
     rule = next((r for r in compiled.rules if r.position == outcome.position), None)
     left = next((x for x in compiled.left_out if x.position == outcome.position), None)
@@ -231,14 +276,22 @@ def _checked(
     if outcome.problem and rule is not None:
         # GX gives up on the whole column; the compiled rule knows which rows made it.
         rows = _broken(rule, logged.records)
-    column = str(outcome.kwargs.get("column", ""))
+    columns = columns_of(dict(outcome.kwargs))
     first = tuple(
-        Unexpected(*logged.origins[i], value=logged.records[i].get(column)) for i in rows[:show]
+        Unexpected(*logged.origins[i], value=_value(logged.records[i], columns))
+        for i in rows[:show]
     )
     level = Level.ROW if left is None else left.level
-    return CheckedExpectation(outcome, level, len(rows), first)
+    decides = len(logged.records) >= needed
+    return CheckedExpectation(outcome, level, len(rows), first, needed, decides)
 
 
-def _broken(rule: Rule, records: list[Record]) -> tuple[int, ...]:
-    verdicts = (rule.judge(record.get(rule.column)) for record in records)
+def _needed(expectation: Mapping[str, Json]) -> int:
+    facts = (expectation.get("meta") or {}).get("samescore")
+    needed = facts.get("batch_rows") if isinstance(facts, dict) else None
+    return needed if type(needed) is int else 1
+
+
+def _broken(rule: AnyRule, records: list[Record]) -> tuple[int, ...]:
+    verdicts = map(rule.judge_record, records)
     return tuple(i for i, v in enumerate(verdicts) if v is not Verdict.MEETS)

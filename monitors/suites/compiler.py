@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -13,14 +12,14 @@ import orjson
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from monitors.suites.arguments import TESTS, Kwargs, LeaveOutError, number
-from monitors.suites.rules import Rule
+from monitors.suites.conditions import ConditionError, RowCondition, compile_condition
+from monitors.suites.cross_arguments import CROSS, cross_columns, ignored
+from monitors.suites.levels import Level, level_of
+from monitors.suites.naming import columns_of
+from monitors.suites.policy import SuitePolicy
+from monitors.suites.rules import AnyRule, CrossRule, Rule
 
-
-class Level(StrEnum):
-    """On what an expectation passes judgement: a row by itself, or a batch of rows as a whole."""
-
-    ROW = "row"
-    BATCH = "batch"
+__all__ = ["CompiledSuite", "LeftOut", "Level", "compile_suite", "load_json", "read_suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class LeftOut:
     Attributes:
         position: in the suite, from 0.
         kind: the expectation's type.
-        column: or "" for one about a table.
+        column: or several, with commas between; "" for one about a table.
         level: what it judges.
         reason: why it is left out.
     """
@@ -53,7 +52,7 @@ class CompiledSuite:
     """
 
     name: str
-    rules: tuple[Rule, ...]
+    rules: tuple[AnyRule, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -94,16 +93,37 @@ def compile_suite(suite: Mapping[str, Json], where: str = "suite") -> CompiledSu
         ConfigError: no suite of Great Expectations 1.x.
     """
     _check_outline(suite, where)
-    rules: list[Rule] = []
+    rules: list[AnyRule] = []
     left_out: list[LeftOut] = []
     for position, held in enumerate(suite["expectations"]):
+        policy = _policy(held, position, where)
         kind, kwargs = held["type"], held.get("kwargs", {})
         try:
-            rules.append(_rule(position, kind, kwargs, held.get("severity") or "critical"))
-        except LeaveOutError as e:
-            level = Level.ROW if kind in TESTS or kind in _ROW_ONLY_IN_GX else Level.BATCH
-            left_out.append(LeftOut(position, kind, str(kwargs.get("column", "")), level, str(e)))
+            facts = _Facts(position, kind, held.get("severity") or "critical", policy)
+            rules.append(_rule(facts, kwargs))
+        except (LeaveOutError, ConditionError) as e:
+            column = ",".join(columns_of(kwargs))
+            left_out.append(LeftOut(position, kind, column, level_of(kind), str(e)))
     return CompiledSuite(suite["name"], tuple(rules), tuple(left_out))
+
+
+def _policy(held: Mapping[str, Json], position: int, where: str) -> SuitePolicy | None:
+    meta = held.get("meta")
+    mine = meta.get("samescore") if isinstance(meta, dict) else None
+    given = mine.get("policy") if isinstance(mine, dict) else None
+    if given is None:
+        return None
+    if given not in list(SuitePolicy):
+        raise ConfigError(
+            f"suite {where}: expectation {position}: meta.samescore.policy is {given!r:.60}; "
+            f"make it one of {', '.join(SuitePolicy)}"
+        )
+    if given == SuitePolicy.REJECT and held.get("kwargs", {}).get("mostly", 1) != 1:
+        raise ConfigError(
+            f"suite {where}: expectation {position}: meta.samescore.policy is reject, but mostly "
+            f"tolerates some rows; choose flag or count, or leave mostly out"
+        )
+    return SuitePolicy(given)
 
 
 def _check_outline(suite: Json, where: str) -> None:
@@ -120,42 +140,64 @@ def _check_outline(suite: Json, where: str) -> None:
             )
 
 
-def _rule(position: int, kind: str, kwargs: Kwargs, severity: str) -> Rule:
-    if kind in _ROW_ONLY_IN_GX:
-        raise LeaveOutError("judged row by row, but only by Great Expectations itself")
-    if kind not in TESTS:
-        raise LeaveOutError("judged over a batch of rows")
-    names, make = TESTS[kind]
-    if kwargs.get("row_condition") is not None:
-        raise LeaveOutError("has a row_condition, which only Great Expectations itself can read")
-    for name in kwargs.keys() - names - _NEUTRAL:
-        raise LeaveOutError(f"has the argument {name!r}, which is not known here")
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is known of an expectation beside its arguments."""
+
+    position: int
+    kind: str
+    severity: str
+    policy: SuitePolicy | None
+
+
+def _rule(facts: _Facts, kwargs: Kwargs) -> AnyRule:
+    if facts.kind in CROSS:
+        return _cross_rule(facts, kwargs)
+    if facts.kind not in TESTS:
+        raise LeaveOutError(
+            "judged row by row, but only by Great Expectations itself"
+            if level_of(facts.kind) is Level.ROW
+            else "judged over a batch of rows"
+        )
+    names, make = TESTS[facts.kind]
+    _check_names(kwargs, names | {"column"})
     if type(kwargs.get("column")) is not str:
         raise LeaveOutError(f"column is {kwargs.get('column')!r}, no text")
+    return Rule(
+        facts.position, kwargs["column"], facts.kind, make(kwargs), _mostly(kwargs),
+        facts.severity, facts.policy, _condition(kwargs),
+    )  # fmt: skip
+
+
+def _cross_rule(facts: _Facts, kwargs: Kwargs) -> CrossRule:
+    kind = CROSS[facts.kind]
+    _check_names(kwargs, kind.names)
+    condition = _condition(kwargs)
+    if condition is not None and not kind.conditional:
+        raise LeaveOutError("has a row_condition, which Great Expectations does not heed here")
+    return CrossRule(
+        facts.position, cross_columns(kwargs), facts.kind, kind.make(kwargs),
+        ignored(kwargs, kind.ignore), _mostly(kwargs), facts.severity, facts.policy, condition,
+    )  # fmt: skip
+
+
+def _check_names(kwargs: Kwargs, names: frozenset[str]) -> None:
+    for name in kwargs.keys() - names - _NEUTRAL:
+        raise LeaveOutError(f"has the argument {name!r}, which is not known here")
+
+
+def _mostly(kwargs: Kwargs) -> float:
     mostly = number(kwargs, "mostly", 1.0)
     if mostly is None or not 0 <= mostly <= 1:
         raise LeaveOutError(f"mostly is {mostly}, not within 0 and 1")
-    return Rule(position, kwargs["column"], kind, make(kwargs), mostly, severity)
+    return mostly
+
+
+def _condition(kwargs: Kwargs) -> RowCondition | None:
+    held = kwargs.get("row_condition")
+    return None if held is None else compile_condition(held)
 
 
 _NEUTRAL: Final = frozenset(
-    {"column", "mostly", "row_condition", "condition_parser", "result_format", "catch_exceptions"}
-)
-
-_ROW_ONLY_IN_GX: Final = frozenset(
-    {
-        "expect_column_pair_values_a_to_be_greater_than_b",
-        "expect_column_pair_values_to_be_equal",
-        "expect_column_pair_values_to_be_in_set",
-        "expect_column_values_to_be_dateutil_parseable",
-        "expect_column_values_to_be_json_parseable",
-        "expect_column_values_to_match_json_schema",
-        "expect_column_values_to_match_like_pattern",
-        "expect_column_values_to_match_like_pattern_list",
-        "expect_column_values_to_not_match_like_pattern",
-        "expect_column_values_to_not_match_like_pattern_list",
-        "expect_multicolumn_sum_to_equal",
-        "expect_multicolumn_values_to_be_equal",
-        "expect_select_column_values_to_be_unique_within_record",
-    }
+    {"mostly", "row_condition", "condition_parser", "result_format", "catch_exceptions"}
 )

@@ -2,53 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
 
 from consistency.errors import ConfigError, DataError
 from consistency.jsontype import Json
-from consistency.protocols import Decoded
+from consistency.protocols import Decoded, Flags
 from consistency.scored import ServableInfo
 from monitors.suites.compiler import CompiledSuite
-from monitors.suites.rules import Rule
+from monitors.suites.policy import ACTIONS, Action, SuitePolicy, effective
+from monitors.suites.rules import AnyRule, Rule
 from monitors.suites.value_tests import Verdict
 
+__all__ = ["MAX_LABELS", "Action", "SuiteGuard", "SuitePolicy"]
+
 MAX_LABELS: Final = 100
-"""Rules of one suite that get a label of their own; the others share `other`."""
+"""Rules of one suite that get a metric's label of their own; the others share `other`."""
 
 _MEETS: Final = Verdict.MEETS
 _Judge: TypeAlias = Callable[[Json], Verdict]
+_JudgeRecord: TypeAlias = Callable[[Mapping[str, Json]], Verdict]
 Violated: TypeAlias = Callable[[str, str, str], object]
 """Called with model, rule and action, for each row and each rule that the row breaks."""
 
 
-class SuitePolicy(StrEnum):
-    """What becomes of a request with a row that breaks a rule.
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """A rule, the label that it counts under, and what becomes of a row that breaks it."""
 
-    reject: it is refused as a data error. flag: it is counted and scored all the same.
-    """
-
-    REJECT = "reject"
-    FLAG = "flag"
+    rule: AnyRule
+    label: str
+    action: Action
 
 
-class Action(StrEnum):
-    """What became of a row that breaks a rule: refused with its request, or counted and scored."""
-
-    REJECTED = "rejected"
-    FLAGGED = "flagged"
+_Broken: TypeAlias = tuple[int, Mapping[str, Json], _Watched]
+"""A row of a request, its record, and a rule that it breaks."""
 
 
 class SuiteGuard:
     """Guards one model with a suite; requests without raw records pass unseen.
 
-    A rule whose `mostly` is below 1 tolerates some rows, so it only ever flags.
-
     Args:
         model: whose requests are looked at, whatever the version.
         suite: compiled.
-        policy: what becomes of a violation.
+        policy: what becomes of a violation of a rule that has no policy of its own.
         violated: counts what is found; see `Violated`.
 
     Raises:
@@ -72,10 +70,11 @@ class SuiteGuard:
             )
         self.model, self.suite, self.policy = model, suite, policy
         self._violated = violated
-        self._labels = {
-            rule: rule.label if i < MAX_LABELS else "other" for i, rule in enumerate(suite.rules)
-        }
-        self._plan = _plan(suite.rules)
+        self._watched = tuple(_watch(i, rule, policy) for i, rule in enumerate(suite.rules))
+        self._plan = _plan(self._watched)
+        self._across: tuple[tuple[_JudgeRecord, _Watched], ...] = tuple(
+            (w.rule.judge_record, w) for w in self._watched if not _is_plain(w.rule)
+        )
 
     def counted_by(self, violated: Violated) -> Self:
         """Return this guard with another counter: every worker process has its own."""
@@ -84,68 +83,95 @@ class SuiteGuard:
     @property
     def labels(self) -> list[tuple[str, str, str]]:
         """Every (model, rule, action) that it may count."""
-        pairs = ((label, self._action(rule)) for rule, label in self._labels.items())
-        return [(self.model, label, action) for label, action in pairs]
+        return list(dict.fromkeys((self.model, w.label, w.action) for w in self._watched))
 
-    def check(self, decoded: Decoded, servable: ServableInfo) -> None:
-        """Judge every row of a request, count what it breaks, then refuse it if the policy says so.
+    def check(self, decoded: Decoded, servable: ServableInfo) -> Flags | None:
+        """Judge every row of a request, count what it breaks, then refuse it if a rule says so.
+
+        Returns:
+            The flagged rules with the rows that break them, None when there is none.
 
         Raises:
             DataError: naming the first row and field, the rule, the value and what is allowed.
         """
         if servable.name != self.model or decoded.records is None:
-            return
-        refusal: DataError | None = None
+            return None
+        broken: list[_Broken] = []
         for row, record in enumerate(decoded.records):
-            if type(record) is not dict:  # the pipeline refuses it, in its own words
-                continue
-            get = record.get
-            for column, on_null, on_value in self._plan:
-                value = get(column)
-                if value is None or value != value:  # noqa: PLR0124 - NaN is null too
-                    for rule in on_null:
-                        found = self._found(rule, row, record)
-                        refusal = refusal or found
-                else:
-                    for judge, rule in on_value:
-                        if judge(value) is not _MEETS:
-                            found = self._found(rule, row, record)
-                            refusal = refusal or found
+            if type(record) is dict:  # what is no object the pipeline refuses, in its own words
+                self._look_at(row, record, broken)
+        return self._judged(broken) if broken else None
+
+    def _look_at(self, row: int, record: Mapping[str, Json], broken: list[_Broken]) -> None:
+        get = record.get
+        for column, on_null, on_value in self._plan:
+            value = get(column)
+            if value is None or value != value:  # noqa: PLR0124 - NaN is null too
+                if on_null:
+                    broken += [(row, record, watched) for watched in on_null]
+            else:
+                for judge, watched in on_value:
+                    if judge(value) is not _MEETS:
+                        broken.append((row, record, watched))
+        for judge_record, watched in self._across:
+            if judge_record(record) is not _MEETS:
+                broken.append((row, record, watched))
+
+    def _judged(self, broken: Sequence[_Broken]) -> Flags | None:
+        """Count every violation, raise the first that refuses, return those that flag."""
+        flags: dict[str, list[int]] = {}
+        refusal: DataError | None = None
+        for row, record, watched in broken:
+            if self._violated is not None:
+                self._violated(self.model, watched.label, watched.action)
+            if watched.action is Action.REJECTED and refusal is None:
+                refusal = self._refusal(watched.rule, row, record)
+            elif watched.action is Action.FLAGGED:
+                rows = flags.setdefault(watched.rule.label, [])
+                if not rows or rows[-1] != row:  # two rules may share their name
+                    rows.append(row)
         if refusal is not None:
             raise refusal
+        return flags or None
 
-    def _found(self, rule: Rule, row: int, record: dict[str, Json]) -> DataError | None:
-        """Count a violation; return it as an error where it refuses the request."""
-        action = self._action(rule)
-        if self._violated is not None:
-            self._violated(self.model, self._labels[rule], action)
-        if action is Action.FLAGGED:
-            return None
-        shown = "is missing" if rule.column not in record else f"is {record[rule.column]!r:.60}"
+    def _refusal(self, rule: AnyRule, row: int, record: Mapping[str, Json]) -> DataError:
+        first, *others = rule.columns
+        shown = _shown(record, first) + "".join(f", {c!r} {_shown(record, c)}" for c in others)
         return DataError(
-            f"{shown}; rule {rule.kind} of suite {self.suite.name!r} allows {rule.test.allowed}; "
-            f"send such a value",
+            f"{shown}; rule {rule.kind} of suite {self.suite.name!r} allows {rule.allowed}; "
+            f"send such a {'record' if others else 'value'}",
             row=row,
-            field=rule.column,
+            field=first,
         )
 
-    def _action(self, rule: Rule) -> Action:
-        rejects = self.policy is SuitePolicy.REJECT and rule.mostly == 1
-        return Action.REJECTED if rejects else Action.FLAGGED
+
+def _shown(record: Mapping[str, Json], column: str) -> str:
+    return f"is {record[column]!r:.60}" if column in record else "is missing"
+
+
+def _watch(index: int, rule: AnyRule, default: SuitePolicy) -> _Watched:
+    action = ACTIONS[effective(rule.policy, default, rule.mostly)]
+    return _Watched(rule, rule.label if index < MAX_LABELS else "other", action)
+
+
+def _is_plain(rule: AnyRule) -> bool:
+    """Tell whether a rule is about one field of every record: those share a look-up."""
+    return isinstance(rule, Rule) and rule.condition is None
 
 
 def _plan(
-    rules: tuple[Rule, ...],
-) -> list[tuple[str, tuple[Rule, ...], tuple[tuple[_Judge, Rule], ...]]]:
+    watched: Sequence[_Watched],
+) -> list[tuple[str, tuple[_Watched, ...], tuple[tuple[_Judge, _Watched], ...]]]:
     """Group rules by column: those that a null breaks, and those that look at a value."""
-    grouped: dict[str, list[Rule]] = {}
-    for rule in rules:
-        grouped.setdefault(rule.column, []).append(rule)
+    grouped: dict[str, list[tuple[Rule, _Watched]]] = {}
+    for one in watched:
+        if isinstance(one.rule, Rule) and one.rule.condition is None:
+            grouped.setdefault(one.rule.column, []).append((one.rule, one))
     return [
         (
             column,
-            tuple(r for r in held if r.null_verdict is not _MEETS),
-            tuple((r.test.judge, r) for r in held if r.null_verdict is _MEETS),
+            tuple(w for r, w in held if r.null_verdict is not _MEETS),
+            tuple((r.test.judge, w) for r, w in held if r.null_verdict is _MEETS),
         )
         for column, held in grouped.items()
     ]

@@ -17,7 +17,7 @@ import orjson
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
-from monitors.suites.builder import SuiteSpec
+from monitors.suites.specs import SuiteSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def suite_json(spec: SuiteSpec) -> dict[str, Json]:
         _configuration(type=e.kind, kwargs=dict(e.kwargs), meta=e.meta).to_domain_obj()
         for e in spec.expectations
     ]
-    suite = _import().ExpectationSuite(name=spec.name, expectations=made, meta=dict(spec.meta))
+    suite = import_gx().ExpectationSuite(name=spec.name, expectations=made, meta=dict(spec.meta))
     held: dict[str, Json] = suite.to_json_dict()
     return held
 
@@ -76,8 +76,8 @@ def run_checkpoint(suite: Mapping[str, Json], frame: pd.DataFrame) -> list[Expec
     Raises:
         ConfigError: Great Expectations is not installed, or cannot read the suite.
     """
-    gx = _import()
-    loaded = _load(suite)
+    gx = import_gx()
+    loaded = load_suite(suite)
     context = ephemeral_context()
     source = context.data_sources.add_pandas(_NAME)
     batch = source.add_dataframe_asset(_NAME).add_batch_definition_whole_dataframe(_NAME)
@@ -92,13 +92,20 @@ def run_checkpoint(suite: Mapping[str, Json], frame: pd.DataFrame) -> list[Expec
             result_format={"result_format": "COMPLETE"},
         )
     )
-    with warnings.catch_warnings():
-        # pandas wonders whether a pattern with groups should have extracted them
-        warnings.filterwarnings("ignore", "This pattern is interpreted", UserWarning)
-        result = checkpoint.run(batch_parameters={"dataframe": frame})
+    result = quiet_run(checkpoint, frame)
     (run,) = result.run_results.values()
     outcomes = [_outcome(r.to_json_dict()) for r in run.results]
     return sorted(outcomes, key=lambda o: o.position)
+
+
+def quiet_run(checkpoint: Any, frame: pd.DataFrame, **options: Any) -> Any:  # noqa: ANN401 - GX
+    """Run a checkpoint over a frame; what pandas wonders about on the way is nobody's concern."""
+    with warnings.catch_warnings():
+        # whether a pattern with groups should have extracted them
+        warnings.filterwarnings("ignore", "This pattern is interpreted", UserWarning)
+        # a sum beyond float64 is infinite, and inf - inf is NaN: what the rules expect anyway
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+        return checkpoint.run(batch_parameters={"dataframe": frame}, **options)
 
 
 def _outcome(result: Mapping[str, Any]) -> ExpectationOutcome:
@@ -128,8 +135,12 @@ def _problem(info: Mapping[str, Any]) -> str:
     return ""
 
 
-def _load(suite: Mapping[str, Json]) -> ExpectationSuite:
-    """Build the suite; ids are left out, since a context of its own gives new ones."""
+def load_suite(suite: Mapping[str, Json]) -> ExpectationSuite:
+    """Build a suite; ids are left out, since a context of its own gives new ones.
+
+    Raises:
+        ConfigError: Great Expectations is not installed, or cannot read the suite.
+    """
     # Each expectation by itself: a suite that is given their JSON drops what it cannot read, and
     # says so only in a log.
     made = []
@@ -143,12 +154,12 @@ def _load(suite: Mapping[str, Json]) -> ExpectationSuite:
                 f"suite {suite['name']!r}: GX cannot read expectation {position} "
                 f"({held['type']}): {_first_line(e)}"
             ) from e
-    loaded: ExpectationSuite = _import().ExpectationSuite(name=suite["name"], expectations=made)
+    loaded: ExpectationSuite = import_gx().ExpectationSuite(name=suite["name"], expectations=made)
     return loaded
 
 
 def _configuration(**facts: Json) -> ExpectationConfiguration:
-    _import()
+    import_gx()
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     return ExpectationConfiguration(**facts)
@@ -164,22 +175,34 @@ def ephemeral_context() -> Any:  # noqa: ANN401 - GX's contexts share no useful 
     Raises:
         ConfigError: Great Expectations is not installed.
     """
-    context = _import().get_context(mode="ephemeral")
+    context = import_gx().get_context(mode="ephemeral")
     context.enable_analytics(False)
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     return context
 
 
-def _import() -> Any:  # noqa: ANN401 - a module whose public names GX assembles at run time
+def import_gx() -> Any:  # noqa: ANN401 - a module whose public names GX assembles at run time
+    """Return the package, silent and without statistics.
+
+    Raises:
+        ConfigError: Great Expectations is not installed.
+    """
     # GX 1.24 has no code that sends statistics; earlier 1.x had, and read this when imported.
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     try:
         with warnings.catch_warnings():
             # what its imports say of their own future is nobody's concern here
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             import great_expectations as gx
     except ModuleNotFoundError as e:
         raise ConfigError(f"this needs the package {e.name!r}; pip install 'samescore[gx]'") from e
+    except SystemExit as e:
+        # PySpark ends a process whose main program is no file where its own extras are missing.
+        raise ConfigError(
+            "PySpark does not let Great Expectations be imported here; "
+            "pip install googleapis-common-protos grpcio-status zstandard"
+        ) from e
     # This one sets itself to INFO, and tells of a temporary folder for every context.
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return gx

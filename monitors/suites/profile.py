@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+import numpy as np
+
 from consistency.errors import DataError
 from consistency.jsontype import Json
 from consistency.records import Record, read_records
 from consistency.schema import Field, FieldType, RecordSchema
 from monitors.errors import MonitorError
+from monitors.suites.held_columns import NUMERIC, HeldColumn, KeyProfile, Mask, Numbers
 
 _CHUNK_ROWS: Final = 10_000
 _LARGEST: Final = sys.float_info.max
-_NUMERIC: Final = frozenset({FieldType.FLOAT64, FieldType.INT64})
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class FieldProfile:
         limit: distinct texts to keep.
         smallest: of the numbers, in the field's unit; None without any. largest: likewise.
         texts: the distinct texts, or None once there were more than `limit`.
+        held: the values themselves; None when nobody asked for them.
     """
 
     spec: Field
@@ -39,13 +42,14 @@ class FieldProfile:
     smallest: float | None = None
     largest: float | None = None
     texts: set[str] | None = field(default_factory=set)
+    held: HeldColumn | None = None
 
     def take(self, values: Sequence[Json]) -> None:
         """Count a chunk's values, None for absent and null."""
         held = [v for v in values if v is not None]
         self.rows += len(values)
         self.present += len(held)
-        if self.spec.type in _NUMERIC and held:
+        if self.spec.type in NUMERIC and held:
             low, high = min(held), max(held)
             self.smallest = low if self.smallest is None else min(self.smallest, low)
             self.largest = high if self.largest is None else max(self.largest, high)
@@ -53,6 +57,33 @@ class FieldProfile:
             self.texts.update(held)
             if len(self.texts) > self.limit:
                 self.texts = None
+        if self.held is not None:
+            self.held.take(values, self.spec.type, self.limit)
+
+    @property
+    def numbers(self) -> Numbers:
+        """The numbers of all rows, float64, shape (N,), NaN for null; needs `held`."""
+        chunks = [] if self.held is None else self.held.numbers
+        return np.concatenate(chunks) if chunks else np.empty(0)
+
+    @property
+    def nulls(self) -> Mask:
+        """Which rows are null or absent, shape (N,); needs `held`."""
+        chunks = [] if self.held is None else self.held.nulls
+        return np.concatenate(chunks) if chunks else np.empty(0, np.bool_)
+
+    @property
+    def members(self) -> dict[Json, Mask]:
+        """Each text or boolean of a category with its rows' mask, shape (N,); needs `held`."""
+        if self.held is None or not self.held.codes or self.held.members is None:
+            return {}
+        codes = np.concatenate(self.held.codes)
+        return {m: codes == code for m, code in self.held.members.items()}
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no value was there twice; needs `held`."""
+        return self.held is not None and self.held.seen is not None and self.present > 1
 
     @property
     def span(self) -> tuple[float, float] | None:
@@ -63,7 +94,12 @@ class FieldProfile:
 
 
 def profile(
-    schema: RecordSchema, records: Iterable[Record], *, max_categories: int
+    schema: RecordSchema,
+    records: Iterable[Record],
+    *,
+    max_categories: int,
+    hold: bool = False,
+    keys: Sequence[KeyProfile] = (),
 ) -> list[FieldProfile]:
     """Read records once and describe every field of the schema.
 
@@ -71,12 +107,17 @@ def profile(
         schema: what a record holds; each record is checked against it.
         records: N >= 1 raw records.
         max_categories: distinct texts up to which a text field is a category.
+        hold: keep the values, 8 bytes a number, for rules over a batch and across fields.
+        keys: fields whose values together are looked at too.
 
     Raises:
         DataError: a record does not fit the schema; its row is the record's number, from 0.
         MonitorError: there is no record.
     """
-    found = [FieldProfile(spec, max_categories) for spec in schema.fields]
+    found = [
+        FieldProfile(spec, max_categories, held=HeldColumn() if hold else None)
+        for spec in schema.fields
+    ]
     source, done = iter(records), 0
     while chunk := list(islice(source, _CHUNK_ROWS)):
         try:
@@ -86,6 +127,8 @@ def profile(
             raise DataError(e.problem, row=row, field=e.field) from None
         for one in found:
             one.take([record.get(one.spec.name) for record in chunk])
+        for key in keys:
+            key.take(chunk)
         done += len(chunk)
     if not done:
         raise MonitorError("there is no training record; a suite is learnt from at least one")

@@ -31,6 +31,15 @@ class Verdict(Enum):
     INCOMPARABLE = "incomparable"
 
 
+def is_null(value: Json) -> bool:
+    """Tell whether pandas takes a value for a null.
+
+    >>> is_null(None), is_null(float("nan")), is_null(0), is_null(""), is_null([None])
+    (True, True, False, False, False)
+    """
+    return value is None or value != value  # noqa: PLR0124 - how to find a NaN of any type
+
+
 _MEETS: Final = Verdict.MEETS
 _BREAKS: Final = Verdict.BREAKS
 

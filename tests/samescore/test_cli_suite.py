@@ -32,7 +32,7 @@ def suite(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "suite", "build", records, "--bundle", tiny.bundle, "--out", root / "suite.json"
     )
     assert ran.code == 0, ran.err
-    assert "300 records; 11 can guard each row, 0 need a batch" in ran.words
+    assert "300 records; 11 can guard each row, 12 need a batch" in ran.words
     return root / "suite.json"
 
 
@@ -63,14 +63,14 @@ def test_options_of_build(tiny: Tiny, tmp_path: Path) -> None:
     records, out = write_records(tmp_path / "r.jsonl", tiny.records), tmp_path / "s.json"
     ran = samescore(
         "suite", "build", records, "--bundle", tiny.bundle, "--out", out, "--name", "shop",
-        "--margin", 0, "--max-categories", 2, "--batch-level",
+        "--margin", 0, "--max-categories", 2, "--no-batch-level",
     )  # fmt: skip
-    assert "10 can guard each row, 1 need a batch" in ran.words
+    assert "10 can guard each row, 0 need a batch" in ran.words
     held = orjson.loads(out.read_bytes())
     assert held["name"] == "shop"
     ages = [r["age"] for r in tiny.records]
     (between,) = [e["kwargs"] for e in held["expectations"] if e["kwargs"]["column"] == "age"
-                  and e["type"].endswith("between")]  # fmt: skip
+                  and e["type"] == "expect_column_values_to_be_between"]  # fmt: skip
     assert (between["min_value"], between["max_value"]) == (min(ages), max(ages))
 
 
@@ -78,12 +78,13 @@ def test_show_lists_what_guards_and_what_does_not(suite: Path, tmp_path: Path) -
     path = changed(suite, tmp_path / "s.json", MEAN, MOSTLY_THERE)
     ran = samescore("suite", "show", path)
     assert "row city:be_in_set: allows one of 'Atlantis', 'Berlin'" in ran.words
-    assert "score:not_be_null: allows any value but null (mostly 0.2: only flags)" in ran.words
+    assert "score:not_be_null: allows any value but null (mostly 0.2: never rejects)" in ran.words
     said = "batch age: expect_column_mean_to_be_between is not run on requests: judged over a batch"
     assert said in ran.words
     as_json = samescore("suite", "show", path, "--json").json
-    assert (len(as_json["rules"]), len(as_json["left_out"])) == (12, 1)
-    assert as_json["left_out"][0]["level"] == "batch"
+    assert (len(as_json["rules"]), len(as_json["left_out"])) == (12, 13)
+    assert {x["level"] for x in as_json["left_out"]} == {"batch"}
+    assert as_json["conflicts"] == []
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,8 @@ def test_a_rejecting_guard_over_http(tiny: Tiny, tmp_path: Path, suite: Path) ->
     assert ran.code == 1
     (model,) = ran.json["models"]
     assert (model["rows"], model["requests"]) == (5, 4)
-    failed = [e for e in model["expectations"] if not e["success"]]
+    assert not any(e["decides"] for e in model["expectations"] if e["needed_rows"] > 5)
+    failed = [e for e in model["expectations"] if e["decides"] and not e["success"]]
     assert [(e["column"], e["unexpected_rows"]) for e in failed] == [("age", 1), ("city", 1)]
     assert [(u["request_id"], u["row"], u["value"]) for u in failed[1]["first_unexpected"]] == [
         (refused.request_id, 1, "Kairo")
@@ -260,5 +262,7 @@ def test_mistakes_of_serve(tiny: Tiny, tmp_path: Path, suite: Path) -> None:
     batch = tmp_path / "s.json"
     batch.write_bytes(orjson.dumps({"name": "s", "expectations": [MEAN]}))
     assert "no rule for single rows" in mistake(*serve, f"tiny={batch}")
-    assert "is not one of reject, flag" in mistake(*serve, f"tiny={suite}", "--suite-policy", "no")
+    assert "is not one of reject, flag, count" in mistake(
+        *serve, f"tiny={suite}", "--suite-policy", "no"
+    )
     assert not (tmp_path / "log").exists()

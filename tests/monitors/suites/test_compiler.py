@@ -44,12 +44,12 @@ def test_every_expectation_is_compiled_or_listed() -> None:
     compiled = compile_suite({"name": "s", "expectations": held})
     assert [(r.position, r.label, r.mostly, r.severity) for r in compiled.rules] == [
         (0, "x:not_be_null", 1.0, "critical"),
+        (3, "x,y:pair_equal", 1.0, "critical"),
         (4, "x:be_between", 0.9, "warning"),
     ]
     assert [(x.position, x.column, x.level) for x in compiled.left_out] == [
         (1, "x", Level.BATCH),
         (2, "", Level.BATCH),
-        (3, "", Level.ROW),
     ]
     assert all(x.reason for x in compiled.left_out)
 

@@ -78,6 +78,88 @@ def test_flagged_rows_go_on() -> None:
     assert watched.seen == dict.fromkeys(labels, 1)
 
 
+def test_flags_name_the_rules_and_their_rows() -> None:
+    guard = Watched(FLAG, CITY, AGE).guard
+    rows = [{"city": "Kiel", "age": 17}, {"city": "Ulm", "age": 30}, {"city": "Trier", "age": 40}]
+    found = guard.check(Decoded(records=rows), INFO)
+    assert found == {"city:be_in_set": [0, 2], "age:be_between": [0]}
+    assert guard.check(Decoded(records=rows[1:2]), INFO) is None
+
+
+def with_policy(spec: tuple[str, dict[str, Any]], policy: str) -> dict[str, Any]:
+    kind, kwargs = spec
+    meta = {"samescore": {"policy": policy}}
+    return {"type": f"expect_column_{kind}", "kwargs": kwargs, "meta": meta}
+
+
+def test_each_rule_has_its_own_policy() -> None:
+    held = [with_policy(CITY, "count"), with_policy(AGE, "flag"), with_policy(AGE_THERE, "reject")]
+    seen: Counter[tuple[str, str, str]] = Counter()
+
+    def violated(*labels: str) -> None:
+        seen[labels] += 1  # type: ignore[index] # three labels
+
+    for default in SuitePolicy:
+        seen.clear()
+        compiled = compile_suite({"name": "s", "expectations": held})
+        guard = SuiteGuard("m", compiled, default, violated)
+        bad = Decoded(records=[{"city": "Kiel", "age": 9}])
+        assert guard.check(bad, INFO) == {"age:be_between": [0]}
+        with pytest.raises(DataError, match="field 'age' is missing"):
+            guard.check(Decoded(records=[{"city": "Kiel"}]), INFO)
+        assert seen == {
+            ("m", "city:be_in_set", "counted"): 2,
+            ("m", "age:be_between", "flagged"): 1,
+            ("m", "age:not_be_null", "rejected"): 1,
+        }
+        assert set(guard.labels) == set(seen)
+
+
+def test_the_servers_policy_may_be_to_count() -> None:
+    watched = Watched(SuitePolicy.COUNT, CITY, NAME_SOMETIMES)
+    assert watched.guard.check(Decoded(records=[{"city": "Kiel"}]), INFO) is None
+    assert set(watched.seen) == {
+        ("m", "city:be_in_set", "counted"),
+        ("m", "name:not_be_null", "counted"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("policy", "kwargs", "said"),
+    [
+        ("refuse", {}, "meta.samescore.policy is 'refuse'; make it one of reject, flag, count"),
+        ("reject", {"mostly": 0.9}, "mostly tolerates some rows"),
+    ],
+)
+def test_an_unusable_policy_is_a_clear_error(policy: str, kwargs: Any, said: str) -> None:
+    held = with_policy((CITY[0], {**CITY[1], **kwargs}), policy)
+    with pytest.raises(ConfigError, match=said):
+        compile_suite({"name": "s", "expectations": [held]})
+
+
+PAID = ("pair_values_a_to_be_greater_than_b", {"column_A": "price", "column_B": "paid"})
+BONN = {"type": "comparison", "column": {"name": "city"}, "operator": "==", "parameter": "Bonn"}
+AGE_IN_BONN = ("values_to_not_be_null", {"column": "age", "row_condition": BONN})
+
+
+def test_a_relation_that_is_broken_names_its_fields_and_values() -> None:
+    with pytest.raises(DataError) as caught:
+        Watched(REJECT, PAID).check({"price": 3, "paid": 2}, {"price": 1, "paid": 2})
+    assert (caught.value.row, caught.value.field) == (1, "price")
+    assert str(caught.value) == (
+        "数据错误: row 1 field 'price' is 1, 'paid' is 2; rule expect_column_pair_values_a_to_be_"
+        "greater_than_b of suite 'shop' allows records with 'price' > 'paid'; send such a record"
+    )
+
+
+def test_a_condition_chooses_the_records() -> None:
+    watched = Watched(FLAG, AGE_IN_BONN, PAID)
+    watched.check({"city": "Bonn"}, {"city": "Ulm"}, {"city": "Bonn", "age": 3})
+    assert watched.seen == {("m", "age:not_be_null if city == 'Bonn'", "flagged"): 1}
+    with pytest.raises(DataError, match="allows any value but null where city == 'Bonn'"):
+        Watched(REJECT, AGE_IN_BONN).check({"city": "Bonn"})
+
+
 def test_good_rows_pass_uncounted() -> None:
     watched = Watched(REJECT, CITY, AGE, AGE_THERE)
     watched.check({"city": "Ulm", "age": 18}, {"age": 90.0, "city": None}, {"age": 40, "more": 1})

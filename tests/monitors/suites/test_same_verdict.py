@@ -16,7 +16,7 @@ import pytest
 from monitors.suites import compile_suite
 from monitors.suites.checking import frame_of
 from monitors.suites.gx import ExpectationOutcome, run_checkpoint
-from monitors.suites.rules import Rule, is_null
+from monitors.suites.rules import AnyRule, Rule, is_null
 from monitors.suites.value_tests import Verdict
 
 pytestmark = pytest.mark.slow
@@ -160,9 +160,10 @@ def judge(suite: dict[str, Any], rows: list[dict[str, Any]]) -> list[Expectation
 
 
 def compare(
-    rule: Rule, outcome: ExpectationOutcome, rows: list[dict[str, Any]]
+    rule: AnyRule, outcome: ExpectationOutcome, rows: list[dict[str, Any]]
 ) -> list[tuple[Any, ...]]:
     """Return what the two disagree on: value, ours, theirs."""
+    assert isinstance(rule, Rule)
     held = [r.get(COLUMN) for r in rows]
     mine = [rule.judge(v) for v in held]
     if outcome.problem:  # GX drops nulls before it looks at values, so none of them made it raise
