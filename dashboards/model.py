@@ -7,7 +7,7 @@ from typing import Final
 from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models.dashboard import VariableSort
 
-from dashboards import promql
+from dashboards import objectives, promql
 from dashboards.board import MODELS, BoardText, Line, Section, any_of, assemble, variable
 from dashboards.model_drift import drift_job
 from dashboards.model_features import features, suite
@@ -34,6 +34,7 @@ def model() -> dashboard.Dashboard:
         TEXT,
         (
             Section("Requests: rate, errors, duration", (_red(),)),
+            Section("Objectives", (objectives.of_model(),)),
             Section("Latency by stage", (_stages(),)),
             Section("Scores", (_scores(),)),
             Section("Features", features()),
@@ -67,7 +68,9 @@ def _stages() -> Line:
                 "99th percentile of the time spent in each stage; they do not add up to the total.",
                 "s",
                 Query(
-                    promql.quantile(0.99, metrics.STAGE_LATENCY, MODEL, by=by_stage), "{{stage}}"
+                    promql.quantile(0.99, metrics.STAGE_LATENCY, MODEL, by=by_stage),
+                    "{{stage}}",
+                    exemplars=True,
                 ),
             ),
             heatmap(

@@ -87,8 +87,8 @@ def suite() -> Line:
         (
             lines(
                 "Suite violations",
-                "Rows per second that broke a row-level rule of the expectation suite, rejected or "
-                "flagged.",
+                "Rows per second that broke a row-level rule of the expectation suite, rejected, "
+                "flagged or only counted.",
                 "cps",
                 Query(
                     promql.rate(metrics.SUITE_VIOLATIONS, MODEL, by=labels), "{{rule}} {{action}}"
@@ -110,4 +110,4 @@ def suite() -> Line:
     )
 
 
-_ACTIONS: Final = {"rejected": "red", "flagged": "yellow"}
+_ACTIONS: Final = {"rejected": "red", "flagged": "yellow", "counted": "blue"}

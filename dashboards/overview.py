@@ -6,7 +6,8 @@ from typing import Final
 
 from grafana_foundation_sdk.models import dashboard
 
-from dashboards import promql
+from dashboards import objectives, promql
+from dashboards.backends import backends
 from dashboards.board import KEEP, BoardText, Line, Section, assemble
 from dashboards.model import TEXT as MODEL_BOARD
 from dashboards.panels import PSI_LIMITS, Limit, Query, alerts, heatmap, lines, number
@@ -32,9 +33,10 @@ def overview() -> dashboard.Dashboard:
         (
             Section("Requests: rate, errors, duration", (_red(), _duration())),
             Section("Alerts", (_alerts(),)),
+            Section("Objectives", (objectives.of_all(_TO_MODEL),)),
             Section("Rows, refusals and losses", (_rows(), _losses())),
             Section("Servers and versions", (_servers(), _versions())),
-            Section("Instances of remote backends", (_backends(),)),
+            Section("Instances of remote backends", backends()),
             Section("Drift in the servers' sliding windows", (_drift(),)),
         ),
     )
@@ -59,7 +61,20 @@ def _duration() -> Line:
                 "p99 latency by model",
                 "99th percentile of the time from the received body to the log write.",
                 "s",
-                Query(p99, "{{model}}/{{version}}"),
+                Query(p99, "{{model}}/{{version}}", exemplars=True),
+            ),
+            lines(
+                "Wait before a worker looks",
+                "99th percentile and mean of the time that an arriving request waits until a "
+                "worker looks at it. The latency beside it begins only then.",
+                "s",
+                Query(
+                    promql.quantile(0.99, metrics.ARRIVAL_WAIT, FLEET, by=["instance"]),
+                    "p99 {{instance}}",
+                ),
+                Query(
+                    promql.mean(metrics.ARRIVAL_WAIT, FLEET, by=["instance"]), "mean {{instance}}"
+                ),
             ),
         ),
     )
@@ -192,31 +207,6 @@ def _versions() -> Line:
                 "The version before serves in their place.",
                 Labels({"instance": "Server", "model": "Model", "version": "Version"}),
                 Column("failed", failed, shown=False),
-            ),
-        ),
-    )
-
-
-def _backends() -> Line:
-    sending = promql.total_value(metrics.BACKEND_WORKERS, FLEET, by=["backend"])
-    ejected = promql.rate(metrics.BACKEND_EJECTIONS, FLEET, by=["backend"])
-    return Line(
-        7,
-        (
-            lines(
-                "Workers that send to an instance",
-                "Workers of all servers that send requests to an instance of a remote backend. It "
-                "is ejected where it does not answer, until it has passed its golden gates again.",
-                "none",
-                Query(sending, "{{backend}}"),
-            ),
-            lines(
-                "Ejections",
-                "Ejections per second of an instance of a remote backend: a connection that was "
-                "refused or broke, or several requests in a row without an answer in time.",
-                "cps",
-                Query(ejected, "{{backend}}"),
-                limits=(Limit(1e-9, "red"),),
             ),
         ),
     )

@@ -29,10 +29,12 @@ class Query:
 
     Attributes:
         legend: a series' name, with ``{{label}}`` for a label's value.
+        exemplars: show the ids of single requests beside the lines; for a histogram or a counter.
     """
 
     expr: str
     legend: str
+    exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def lines(
     *queries: Query,
     stacked: bool = False,
     limits: Sequence[Limit] = (),
+    may_fall_below_zero: bool = False,
 ) -> dashboard.Panel:
     """Return a panel of lines over time, from zero up.
 
@@ -64,6 +67,7 @@ def lines(
         queries: one or more.
         stacked: the lines are parts of a whole.
         limits: drawn as dashed lines.
+        may_fall_below_zero: the axis goes as far down as the lines do.
     """
     mode = common.StackingMode.NORMAL if stacked else common.StackingMode.NONE
     panel = (
@@ -71,7 +75,6 @@ def lines(
         .title(title)
         .description(description)
         .unit(unit)
-        .min(0)
         .datasource(SOURCE)
         .fill_opacity(40 if stacked else 10)
         .show_points(common.VisibilityMode.NEVER)
@@ -84,6 +87,8 @@ def lines(
         )
         .targets([_over_time(i, query) for i, query in enumerate(queries)])
     )
+    if not may_fall_below_zero:
+        panel = panel.min(0)
     if limits:
         dashed = look.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
         panel = panel.thresholds(thresholds(limits)).thresholds_style(dashed)
@@ -159,9 +164,9 @@ def alerts(title: str, description: str) -> dashboard.Panel:
     )
 
 
-def thresholds(limits: Sequence[Limit]) -> build.ThresholdsConfig:
-    """Return absolute thresholds, green below the first limit."""
-    steps = [dashboard.Threshold(None, "green")]
+def thresholds(limits: Sequence[Limit], below: str = "green") -> build.ThresholdsConfig:
+    """Return absolute thresholds, of one colour below the first limit."""
+    steps = [dashboard.Threshold(None, below)]
     steps += [dashboard.Threshold(limit.value, limit.color) for limit in limits]
     return build.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
 
@@ -173,6 +178,8 @@ def letter(index: int) -> str:
 
 def _over_time(index: int, query: Query) -> prometheus.Dataquery:
     target = prometheus.Dataquery().expr(query.expr).legend_format(query.legend)
+    if query.exemplars:
+        target = target.exemplar(True)
     return target.range().ref_id(letter(index)).datasource(SOURCE)
 
 

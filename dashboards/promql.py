@@ -24,6 +24,7 @@ TOTAL: Final = 'stage="total"'
 SERVER_ERRORS: Final = 'outcome=~"backend_error|timeout"'
 DATA_ERRORS: Final = 'outcome="data_error"'
 SCORED: Final = 'outcome="ok"'
+NOT_ANSWERED: Final = 'result!~"ok|no_such_version"'
 
 _OF_TARGETS: Final = frozenset({"job", "instance"})
 """Labels that Prometheus gives every series it scrapes."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from dashboards import promql
 from dashboards.board import Line
 from dashboards.panels import Query, lines
 from dashboards.promql import Scope
 from monitors import metrics
+
+_SHOWN_BY_REQUEST: Final = 0.99
+"""The quantile whose query asks for single requests too: all three would show the same ones."""
 
 
 def rate_errors_duration(where: Scope, by: Sequence[str], *, reached: str, of_what: str) -> Line:
@@ -33,6 +37,7 @@ def rate_errors_duration(where: Scope, by: Sequence[str], *, reached: str, of_wh
                 Query(
                     promql.rate(metrics.REQUESTS, where, by=by),
                     " ".join(f"{{{{{label}}}}}" for label in by),
+                    exemplars=True,
                 ),
                 stacked=True,
             ),
@@ -48,10 +53,13 @@ def rate_errors_duration(where: Scope, by: Sequence[str], *, reached: str, of_wh
                 "Latency",
                 f"Quantiles of the time from the received body to the log write{of_what}.",
                 "s",
-                *(
-                    Query(promql.quantile(q, metrics.STAGE_LATENCY, where, promql.TOTAL), name)
-                    for q, name in ((0.5, "p50"), (0.9, "p90"), (0.99, "p99"))
-                ),
+                *_quantiles(where),
             ),
         ),
     )
+
+
+def _quantiles(where: Scope) -> Iterator[Query]:
+    for q in (0.5, 0.9, _SHOWN_BY_REQUEST):
+        expr = promql.quantile(q, metrics.STAGE_LATENCY, where, promql.TOTAL)
+        yield Query(expr, f"p{100 * q:.0f}", exemplars=q == _SHOWN_BY_REQUEST)

@@ -21,6 +21,7 @@ class Column:
     Attributes:
         unit: id of a Grafana unit; see `panels.lines`.
         limits: from which on a cell changes its colour.
+        below: the colour below the first limit.
         shown: False for a number that says nothing, such as the 1 of an info metric.
     """
 
@@ -28,6 +29,7 @@ class Column:
     expr: str
     unit: str = "none"
     limits: tuple[Limit, ...] = ()
+    below: str = "green"
     shown: bool = True
 
 
@@ -112,7 +114,7 @@ def _merged(labels: Labels, columns: Sequence[Column]) -> list[dashboard.DataTra
 def _cells(column: Column) -> list[dashboard.DynamicConfigValue]:
     cells = [dashboard.DynamicConfigValue("unit", column.unit)]
     if column.limits:
-        limits = thresholds(column.limits).build()
+        limits = thresholds(column.limits, column.below).build()
         cells += [dashboard.DynamicConfigValue("thresholds", limits.to_json()), _COLOR_TEXT]
     return cells
 

@@ -12,6 +12,7 @@ from consistency.protocols import Observer
 from consistency.scored import ServableInfo
 from monitors import metrics
 from monitors.errors import MonitorError
+from monitors.online.arrival_waits import ArrivalWaits
 from monitors.online.backend_health import BackendHealth
 from monitors.online.cell_folder import CellFolder
 from monitors.online.cells import CellStore
@@ -22,7 +23,8 @@ from monitors.online.observer import RowMonitor
 from monitors.online.server_facts import NO_VERSIONS, ServerFacts, VersionFacts
 from monitors.online.window import WindowSettings
 from samescore import __version__
-from serving.backends.fleet import FleetEvents
+from serving.backends.fleet_events import FleetEvents
+from serving.backends.instance_errors import Attempt
 from serving.backends.settings import BackendSettings
 from serving.core.loader import Loader
 from serving.servable import Servable
@@ -74,6 +76,7 @@ class Monitoring:
             self.requests = RequestMetrics(self._store, servables=servables)
             self.rows = RowMonitor(self._store, window=window, servables=servables)
             self.backends = BackendHealth(self._store)
+            self.arrivals = ArrivalWaits(self._store)
             self.counters = EventCounters(self._store, [o.name for o in self.observers])
         except OSError as e:
             raise LogError(f"log {log}: no metrics: {e.strerror}; give a writable folder") from e
@@ -81,7 +84,7 @@ class Monitoring:
             self._store, version=__version__, servables=servables, versions=versions
         )
         self._collectors = Collectors(
-            [self.requests, self.rows, self.counters, self.backends, facts]
+            [self.requests, self.rows, self.counters, self.backends, self.arrivals, facts]
         )
 
     @property
@@ -90,7 +93,7 @@ class Monitoring:
         return (self.requests, self.rows)
 
     def watch(self, backend: BackendSettings) -> FleetEvents:
-        """Return what counts the ejections of a backend's instances, beginning at 0.
+        """Return what counts what happens with a backend's instances, beginning at 0.
 
         Raises:
             LogError: the counts cannot be kept.
@@ -98,14 +101,35 @@ class Monitoring:
         addresses = [str(address) for address in backend.addresses]
         try:
             self.backends.declare(addresses)
-            self.counters.declare(metrics.BACKEND_EJECTIONS, [(a,) for a in addresses])
+            for metric in (metrics.BACKEND_EJECTIONS, metrics.BACKEND_RETRIES):
+                self.counters.declare(metric, [(a,) for a in addresses])
+            self.counters.declare(
+                metrics.BACKEND_ATTEMPTS, [(a, ended) for a in addresses for ended in Attempt]
+            )
+            self.counters.declare(metrics.BACKEND_NO_ROOM, [()])
         except OSError as e:
             raise LogError(f"log: no metrics: {e.strerror}; give a writable folder") from e
-        return FleetEvents(self.counters.backend_ejected, self.backends.set)
+        return FleetEvents(
+            ejected=self.counters.backend_ejected,
+            health=self.backends.set,
+            attempted=self.counters.backend_attempted,
+            retried=self.counters.backend_retried,
+            in_flight=self.backends.in_flight,
+            waiting=self.backends.waiting,
+            no_room=self.counters.backend_had_no_room,
+        )
 
-    def page(self) -> tuple[bytes, str]:
-        """Return the body of /metrics, of all workers together, and its content type."""
-        return exposition(self._collectors)
+    def turned_away(self) -> None:
+        """Count a request that found the server at its bound."""
+        self.counters.rejected(metrics.Rejection.UNAVAILABLE)
+
+    def page(self, accept: str = "") -> tuple[bytes, str]:
+        """Return the body of /metrics, of all workers together, and its content type.
+
+        Args:
+            accept: the scraper's Accept header; request ids go to those who ask for OpenMetrics.
+        """
+        return exposition(self._collectors, accept)
 
     def close(self) -> None:
         """Count no more. The counts of a single process go; those of workers stay."""

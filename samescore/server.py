@@ -218,6 +218,7 @@ class Server:
             gate_of=self._gate_of,
             metrics=self.monitoring.page,
             on_shutdown=self.close,
+            arrival_waited=self.monitoring.arrivals.waited,
         )
 
     def _start(self) -> Poller | None:
@@ -305,22 +306,30 @@ def serve(
         sock.close()
         raise
     on_ready(url_of(sock), server)
-    run_app(server.app, sock)
+    run_app(server.app, sock, turned_away=server.monitoring.turned_away)
 
 
-def run_app(app: App, sock: socket.socket, until: Callable[[], None] | None = None) -> None:
+def run_app(
+    app: App,
+    sock: socket.socket,
+    until: Callable[[], None] | None = None,
+    turned_away: Callable[[], None] = lambda: None,
+) -> None:
     """Answer requests until SIGTERM or SIGINT; then finish what is in flight.
 
     Args:
         app: answers them; it is told when the last one is answered.
         sock: listens.
         until: returns when it is time to stop for another reason; called in a thread.
+        turned_away: called for each request that finds the server at its bound.
     """
     import uvicorn
 
     from samescore.draining import DrainingServer
+    from samescore.overload import telling_protocol
 
-    runner = DrainingServer(uvicorn.Config(app, lifespan="on", **UVICORN))
+    settings = {**UVICORN, "http": telling_protocol(turned_away)}
+    runner = DrainingServer(uvicorn.Config(app, lifespan="on", **settings))
     _stop_in_good_order(runner)
     if until is not None:
         threading.Thread(target=_stop_after, args=(until, runner), daemon=True).start()

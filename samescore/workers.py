@@ -280,7 +280,7 @@ def _work(
         says.send(_Refusal(str(e)))
         return
     says.send(Announcement.of(server))
-    run_app(server.app, sock, until=_parent_is_gone)
+    run_app(server.app, sock, until=_parent_is_gone, turned_away=server.monitoring.turned_away)
 
 
 def _parent_is_gone() -> None:

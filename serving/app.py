@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from consistency.errors import ModelNotFoundError
+from serving.arrivals import watch_arrivals
 from serving.core.state import ManagerState, VersionStatus
 from serving.faces.tione import Receive, Scope, Send, TioneFace, parse_path
 
@@ -31,8 +33,9 @@ class App:
         statuses: every known version's state.
         gate_of: the gate state of an available version and what its gate found, for the status
             page; it may raise ModelNotFoundError when the version is just gone.
-        metrics: content and content type of `/metrics`.
+        metrics: content and content type of `/metrics`, for a scraper's Accept header.
         on_shutdown: called once when the server stops, after the last request.
+        arrival_waited: told, ten times a second, how many seconds an arriving request waits.
     """
 
     def __init__(
@@ -41,12 +44,13 @@ class App:
         *,
         statuses: Callable[[], Sequence[VersionStatus]],
         gate_of: Callable[[VersionStatus], tuple[str, str]],
-        metrics: Callable[[], tuple[bytes, str]],
+        metrics: Callable[[str], tuple[bytes, str]],
         on_shutdown: Callable[[], None] = lambda: None,
+        arrival_waited: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._face = face
         self._statuses, self._gate_of, self._metrics = statuses, gate_of, metrics
-        self._on_shutdown = on_shutdown
+        self._on_shutdown, self._arrival_waited = on_shutdown, arrival_waited
         self._pages = Starlette(
             routes=[
                 Route("/health/live", self._live),
@@ -69,11 +73,15 @@ class App:
         await self._pages(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
+        watching: asyncio.Task[None] | None = None
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                watching = asyncio.create_task(watch_arrivals(self._arrival_waited))
                 await send({"type": "lifespan.startup.complete"})
             else:
+                if watching is not None:
+                    watching.cancel()
                 self._on_shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
@@ -115,5 +123,5 @@ class App:
             return None, ""
 
     async def _metrics_page(self, request: Request) -> Response:
-        content, media_type = self._metrics()
+        content, media_type = self._metrics(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)

@@ -50,8 +50,9 @@ class RequestRun:
     """One request on its way; holds what is known of it so far."""
 
     __slots__ = (
-        "answer", "decoded", "features", "ingest_time_us", "instance", "label", "marks",
-        "opaque_answer", "outputs", "payload", "request_id", "rows", "scores", "stage",
+        "answer", "decoded", "features", "flags", "had_no_room", "ingest_time_us", "instance",
+        "label", "marks", "opaque_answer", "outputs", "payload", "request_id", "rows", "scores",
+        "stage",
     )  # fmt: skip
 
     def __init__(self, payload: Payload, label: str | None, request_id: str) -> None:
@@ -66,7 +67,8 @@ class RequestRun:
         self.outputs: Outputs | None = None
         self.scores: Scores | None = None
         self.opaque_answer: Any = None
-        self.instance = ""
+        self.instance, self.had_no_room = "", False
+        self.flags: dict[str, Sequence[int]] = {}
 
     async def through(
         self, servable: Servable, guards: Sequence[Guard], max_rows: int
@@ -112,7 +114,8 @@ class RequestRun:
         assert self.decoded is not None
         for guard in guards:
             self.stage = guard.name
-            guard.check(self.decoded, servable.info)
+            if found := guard.check(self.decoded, servable.info):
+                self.flags.update(found)
         self.marks.append(perf_counter_ns())
 
     def _make_features(self, servable: Servable) -> None:
@@ -131,7 +134,7 @@ class RequestRun:
         try:
             self.answer = await servable.backend.score(self.features)
         except (InstanceError, InstanceTimeoutError) as e:
-            self.instance = e.instance
+            self.instance, self.had_no_room = e.instance, not e.instance
             raise
         self.instance = self.answer.instance
         self.outputs = self.answer.outputs
@@ -173,15 +176,22 @@ class RequestRun:
             refused_by=refused_by,
             snapshots={} if features is None else features.snapshots,
             instance=self.instance,
+            flags=self.flags,
         )
 
     def _latency(self) -> StageLatency:
-        """Turn the marks into durations; a stage that was not reached took none."""
+        """Turn the marks into durations; a stage that was not reached took none.
+
+        A backend that failed was reached: how long it was waited for is what one wants to know.
+        """
         end = perf_counter_ns()
         marks = self.marks + [end] * (5 - len(self.marks))
         queue = backend = 0
         if self.answer is not None:
             queue, backend = self.answer.queue_ns, self.answer.backend_ns
+        elif self.stage == "backend" and len(self.marks) == 4:
+            waited = end - marks[3]
+            queue, backend = (waited, 0) if self.had_no_room else (0, waited)
         return StageLatency(
             decode_ns=marks[1] - marks[0],
             guards_ns=marks[2] - marks[1],

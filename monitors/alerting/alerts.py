@@ -28,12 +28,13 @@ def build_rules(settings: AlertSettings) -> tuple[RuleGroup, ...]:
         *server_alerts.on_incidents(w),
         *server_alerts.on_rejections(w),
         *server_alerts.on_backends(w),
+        *server_alerts.on_arrivals(w),
         *server_alerts.on_workers(w),
         *server_alerts.on_versions(w),
     )
     groups = (
         RuleGroup(
-            "samescore-requests", (r.requests, r.slow, r.failed, r.refused),
+            "samescore-requests", (r.requests, r.slow, r.queued, r.failed, r.refused),
             model_alerts.on_requests(w),
         ),
         RuleGroup(
@@ -41,7 +42,9 @@ def build_rules(settings: AlertSettings) -> tuple[RuleGroup, ...]:
             model_alerts.on_features(w),
         ),
         RuleGroup("samescore-scores", (), model_alerts.on_scores(w)),
-        RuleGroup("samescore-servers", (r.rejected,), servers),
+        RuleGroup(
+            "samescore-servers", (r.rejected, r.attempts, r.not_answered, r.late), servers
+        ),
         RuleGroup("samescore-drift-job", (), job_alerts.on_drift_job(w)),
         RuleGroup("samescore-replays", (), job_alerts.on_replays(w)),
     )  # fmt: skip

@@ -37,6 +37,7 @@ def on_requests(w: AlertWriter) -> tuple[AlertRule, ...]:
     r, s, at = w.recorded, w.settings, w.window
     enough = f"and on ({commas(VERSION)})\n{r.requests.record} >= {s.min_requests}"
     slow = RowCondition(slower_than_seconds=s.latency_seconds)
+    queued = RowCondition(slower_than_seconds=s.queue_seconds, stage="queue")
     return (
         w.alert(
             "HighLatency", Severity.WARNING,
@@ -45,6 +46,15 @@ def on_requests(w: AlertWriter) -> tuple[AlertRule, ...]:
             f"{PERCENT} of the requests to {SERVABLE} took longer than {s.latency_seconds} s "
             f"in the last {at}; {percent(s.slow_ratio)} may.",
             rows=RowsBehind(slow, w.lookback_seconds),
+        ),
+        w.alert(
+            "RequestsQueue", Severity.WARNING,
+            f"{r.queued.record} > {s.queue_ratio}\n{enough}",
+            f"Requests to {SERVABLE} wait for their backend",
+            f"{PERCENT} of the requests to {SERVABLE} waited longer than {s.queue_seconds} s in "
+            f"the last {at} for an instance of the remote backend to have room; "
+            f"{percent(s.queue_ratio)} may.",
+            rows=RowsBehind(queued, w.lookback_seconds),
         ),
         w.alert(
             "HighErrorRatio", Severity.CRITICAL,
@@ -123,6 +133,7 @@ def _violations(w: AlertWriter) -> AlertRule:
         f"{PERCENT} of the rows sent to {{{{ $labels.model }}}} in the last {w.window} broke "
         f"the rule {{{{ $labels.rule }}}} of its expectation suite (action: "
         f"{{{{ $labels.action }}}}); {percent(s.violation_ratio)} may.",
+        rows=RowsBehind(RowCondition(mark=RowMark.BROKE_A_RULE), w.lookback_seconds, ("model",)),
     )  # fmt: skip
 
 

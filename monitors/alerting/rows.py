@@ -36,6 +36,8 @@ class RowMark(StrEnum):
     """A feature was a category that training never saw."""
     OUT_OF_RANGE = "out_of_range"
     """A feature was below or above every value of the training sample; needs a reference."""
+    BROKE_A_RULE = "broke_a_rule"
+    """It breaks a rule of the expectation suite that flags, or its request was refused for one."""
     SCORE_NOT_FINITE = "score_not_finite"
     """A score was NaN or infinite."""
 
@@ -70,7 +72,7 @@ class RowCondition:
 
         Args:
             request: as the log holds it.
-            feature: the alert's label; None for any feature.
+            feature: the alert's label, of a suite's alert its rule; None for any.
             references: the frozen training distribution; without it a category is unseen, and
                 nothing out of range, only where the pipeline itself said so.
         """
@@ -113,6 +115,8 @@ def _marked(
 ) -> Mask:
     """Return which rows carry a mark, shape (N,)."""
     found = np.zeros(request.rows, np.bool_)
+    if mark is RowMark.BROKE_A_RULE:
+        return _rule_breaking(request, found, feature)
     if mark is RowMark.SCORE_NOT_FINITE:
         scores = request.scores
         if scores is not None and len(scores):
@@ -126,6 +130,16 @@ def _marked(
         if feature in (None, name):
             status = batch.status.get(name, np.zeros(len(column), np.uint8))
             found |= _feature_marked(column, status, mark, known.get(name))
+    return found
+
+
+def _rule_breaking(request: LoggedRequest, found: Mask, rule: str | None) -> Mask:
+    """Return the rows that a rule flags; all rows of a refused request, which flags none."""
+    if request.fields["refused_by"] == "suite":
+        return ~found
+    for name, rows in request.flags.items():
+        if rule in (None, name):
+            found[rows] = True
     return found
 
 

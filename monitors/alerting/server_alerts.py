@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from consistency.scored import GateState
 from monitors import metrics
-from monitors.alerting.recordings import VERSION, commas
+from monitors.alerting.recordings import BACKEND, VERSION, commas
 from monitors.alerting.rows import RowCondition, RowsBehind
 from monitors.alerting.rules import AlertRule, Severity, duration
 from monitors.alerting.writer import AGE, NUMBER, PERCENT, SERVABLE, SERVER, AlertWriter, percent
@@ -117,14 +117,44 @@ def on_rejections(w: AlertWriter) -> tuple[AlertRule, ...]:
 
 
 def on_backends(w: AlertWriter) -> tuple[AlertRule, ...]:
-    """Return the alert on instances of a remote backend; without one it has no series."""
+    """Return the alerts on instances of a remote backend; without one they have no series."""
+    r, s = w.recorded, w.settings
     of_server = ("job", "instance", "backend")
-    workers = w.recorded.series(metrics.BACKEND_WORKERS)
-    alert = w.alert(
+    workers = r.series(metrics.BACKEND_WORKERS)
+    ejected = w.alert(
         "BackendEjected", Severity.WARNING,
         f"max by ({commas(of_server)}) ({workers}) == 0",
         f"{SERVER} has given up on {{{{ $labels.backend }}}}",
         f"No worker of {SERVER} sends requests to the backend {{{{ $labels.backend }}}}: too many "
         f"of them failed, or its health check does. The other instances carry its load.",
+    )  # fmt: skip
+    failing = w.alert(
+        "BackendFailing", Severity.WARNING,
+        f"{r.not_answered.record} > {s.backend_failure_ratio}\n"
+        f"and on ({commas(BACKEND)})\n{r.attempts.record} >= {s.min_requests}",
+        "{{ $labels.backend }} fails requests",
+        f"{PERCENT} of the requests that were sent to the backend {{{{ $labels.backend }}}} in the "
+        f"last {w.window} were refused, lost, answered with an error or not in time; "
+        f"{percent(s.backend_failure_ratio)} may be. Those that it had certainly not computed were "
+        f"sent to another instance.",
+    )  # fmt: skip
+    return (ejected, failing)
+
+
+def on_arrivals(w: AlertWriter) -> tuple[AlertRule, ...]:
+    """Return the alert on requests that wait before any latency of theirs begins.
+
+    While the requests themselves are slow, those behind them wait: that has its alert already.
+    """
+    r, s, by = w.recorded, w.settings, ("job", "instance")
+    alert = w.alert(
+        "ServerSaturated", Severity.WARNING,
+        f"{r.late.record} > {s.queue_ratio}\n"
+        f"unless on (job)\n{r.slow.record} > {s.slow_ratio}\n"
+        f"and on ({commas(by)})\n{r.increase(by, metrics.REQUESTS)} >= {s.min_requests}",
+        f"{SERVER} has more requests than it can look at",
+        f"{PERCENT} of the requests that reached {SERVER} in the last {w.window} waited longer "
+        f"than {s.queue_seconds} s before a worker looked at them; {percent(s.queue_ratio)} may. "
+        f"No latency that the server measures has that time in it.",
     )  # fmt: skip
     return (alert,)

@@ -6,19 +6,21 @@ from dataclasses import dataclass, fields
 from typing import Final
 
 from consistency.errors import ConfigError
-from monitors.metrics import STAGE_LATENCY
+from monitors.metrics import ARRIVAL_WAIT, STAGE_LATENCY
 
 EXAMPLE_RUNBOOK_URL: Final = "https://example.com/samescore/runbooks"
 EXAMPLE_DASHBOARD_URL: Final = "https://example.com/grafana/d/samescore-model"
 
 _RATIOS: Final = (
     "slow_ratio",
+    "queue_ratio",
     "error_ratio",
     "data_error_ratio",
     "unseen_ratio",
     "missing_excess_ratio",
     "violation_ratio",
     "rejection_ratio",
+    "backend_failure_ratio",
 )
 _AT_LEAST: Final = {
     "window_seconds": 1,
@@ -44,6 +46,9 @@ class AlertSettings:
         dashboard_url: the board of a model.
         latency_seconds: a request that takes longer is slow; a bucket bound of the latency.
         slow_ratio: more slow requests than this are too many; 0 to 1, as all ratios here.
+        queue_seconds: a request that waits longer, for a worker to look at it or for an instance of
+            the remote backend to have room, has queued; a bucket bound of the arrivals' waits.
+        queue_ratio: more of them than this are too many.
         error_ratio: of requests that the model or its backend failed.
         data_error_ratio: of requests refused for their data.
         unseen_ratio: of scored rows in which one feature is a category that training never saw.
@@ -51,6 +56,8 @@ class AlertSettings:
             share in the training sample.
         violation_ratio: of rows that break one rule of the expectation suite.
         rejection_ratio: of HTTP requests that were refused before they reached a servable.
+        backend_failure_ratio: of requests sent to one instance of the remote backend that it did
+            not answer as it should.
         score_psi: population stability index of the scores, in nats.
         feature_psi: of one feature, for an alert that wakes nobody; 0: none, since real days differ
             by more than any constant, and the drift job judges with what it knows of them.
@@ -72,12 +79,15 @@ class AlertSettings:
     dashboard_url: str = EXAMPLE_DASHBOARD_URL
     latency_seconds: float = 0.2
     slow_ratio: float = 0.05
+    queue_seconds: float = 0.1
+    queue_ratio: float = 0.05
     error_ratio: float = 0.01
     data_error_ratio: float = 0.05
     unseen_ratio: float = 0.05
     missing_excess_ratio: float = 0.1
     violation_ratio: float = 0.01
     rejection_ratio: float = 0.05
+    backend_failure_ratio: float = 0.05
     score_psi: float = 0.25
     feature_psi: float = 0.0
     min_requests: int = 100
@@ -91,13 +101,13 @@ class AlertSettings:
     replay_period_seconds: int = 86_400
 
     def __post_init__(self) -> None:
-        bounds = STAGE_LATENCY.buckets
-        if self.latency_seconds not in bounds:
-            raise _unusable(
-                "latency_seconds", self.latency_seconds,
-                f"only a bucket bound is counted exactly; take one of "
-                f"{', '.join(map(str, bounds))}",
-            )  # fmt: skip
+        for name, metric in (("latency_seconds", STAGE_LATENCY), ("queue_seconds", ARRIVAL_WAIT)):
+            if getattr(self, name) not in metric.buckets:
+                raise _unusable(
+                    name, getattr(self, name),
+                    f"only a bucket bound is counted exactly; take one of "
+                    f"{', '.join(map(str, metric.buckets))}",
+                )  # fmt: skip
         for name in _RATIOS:
             if not 0 < getattr(self, name) < 1:
                 raise _unusable(name, getattr(self, name), "give a ratio between 0 and 1")

@@ -29,6 +29,9 @@ _FAMILIES: Final = (
     metrics.LOG_SAMPLED_OUT,
     metrics.SUITE_VIOLATIONS,
     metrics.BACKEND_EJECTIONS,
+    metrics.BACKEND_ATTEMPTS,
+    metrics.BACKEND_RETRIES,
+    metrics.BACKEND_NO_ROOM,
 )
 
 
@@ -102,6 +105,18 @@ class EventCounters(Collector):
     def backend_ejected(self, address: str) -> None:
         """Count an instance of a remote backend that gets no more requests."""
         self.add(metrics.BACKEND_EJECTIONS, (address,))
+
+    def backend_attempted(self, address: str, result: str) -> None:
+        """Count a request that was sent to an instance, by how it ended there."""
+        self.add(metrics.BACKEND_ATTEMPTS, (address, result))
+
+    def backend_retried(self, address: str) -> None:
+        """Count a request that this instance did not take and another gets."""
+        self.add(metrics.BACKEND_RETRIES, (address,))
+
+    def backend_had_no_room(self) -> None:
+        """Count a request that no instance could take before its deadline."""
+        self.add(metrics.BACKEND_NO_ROOM)
 
     def collect(self) -> Iterator[Family]:
         """Yield the counters of all workers, added up."""

@@ -55,12 +55,19 @@ class SloRecordings:
 
     def rules(self) -> tuple[RecordingRule, ...]:
         """Return all of them, those first that others are made of."""
+        whole = self._one.window_seconds
         windows = sorted({s for b in burns(self._one) for s in (b.long_seconds, b.short_seconds)})
+        ratios, left = [self.ratio(seconds) for seconds in windows], self._budget_left()
         return (
             self.bad,
             self.events,
-            *(self.ratio(seconds) for seconds in windows),
-            self._budget_left(),
+            *ratios,
+            left,
+            self._shown(metrics.SLO_BUDGET_LEFT, whole, self.series(left)),
+            *(
+                self._shown(metrics.SLO_BURN_RATE, s, f"{self.series(ratio)} / {self.budget}")
+                for s, ratio in zip(windows, ratios, strict=True)
+            ),
         )  # fmt: skip
 
     def ratio(self, seconds: int) -> RecordingRule:
@@ -97,6 +104,17 @@ class SloRecordings:
         return self._named(
             "budget_left", f"ratio_rate{duration(window)}", f"1 - (\n{spent}\n) / {self.budget}"
         )
+
+    def _shown(self, metric: Metric, seconds: int, expr: str) -> RecordingRule:
+        """Return a series for boards, of one name for all objectives and windows."""
+        labels = {
+            "job": self._job,  # what a replay pushes has none of the servers'
+            "instance": "all",
+            "model": self._one.model,
+            "objective": self._one.indicator.value,
+            "window": duration(seconds),
+        }
+        return RecordingRule(metric.name, expr, tuple(labels.items()))
 
     def _summed(self, rule: RecordingRule, seconds: int) -> str:
         return f"sum_over_time({self.series(rule)}[{duration(seconds)}])"

@@ -30,6 +30,9 @@ _HELP: Final = {
     "dashboard_url": "Address of the board of a model.",
     "latency_seconds": "A request that takes longer is slow; a bucket bound of the latency.",
     "slow_ratio": "So many of the requests may be slow.",
+    "queue_seconds": "A request that waits longer, for a worker or an instance of the backend, has "
+    "queued; a bucket bound of the waits.",
+    "queue_ratio": "So many of the requests may queue.",
     "error_ratio": "So many of the requests may end in a backend error or a timeout.",
     "data_error_ratio": "So many of the requests may be refused for their data.",
     "unseen_ratio": "In so many of the scored rows a feature may be an unseen category.",
@@ -37,6 +40,8 @@ _HELP: Final = {
     "the training sample.",
     "violation_ratio": "So many of the rows may break one rule of the expectation suite.",
     "rejection_ratio": "So many of the HTTP requests may be refused before they reach a model.",
+    "backend_failure_ratio": "So many of the requests sent to one instance of the remote backend "
+    "may fail there.",
     "feature_psi": "The index of one feature may be so large, in nats; 0: no alert on it.",
     "score_psi": "The population stability index of the scores may be so large, in nats.",
     "min_requests": "With fewer requests in the window, no ratio of requests is an alert.",

@@ -23,8 +23,14 @@ from typing import Final, TypeVar
 
 from consistency.errors import BackendError
 from serving.backends.balancing import SmoothRoundRobin
+from serving.backends.fleet_events import FleetEvents
 from serving.backends.health import Health
-from serving.backends.instance_errors import Failure, InstanceError, InstanceTimeoutError
+from serving.backends.instance_errors import (
+    Attempt,
+    Failure,
+    InstanceError,
+    InstanceTimeoutError,
+)
 from serving.backends.settings import Address, BackendSettings, WireProtocol
 from serving.backends.tfs_grpc import GrpcTransport
 from serving.backends.tfs_rest import RestTransport
@@ -38,19 +44,6 @@ _LEAST_SHARE: Final = 0.1
 """What must be left of the deadline for a request to be sent at all."""
 _FAIR_SHARE: Final = 0.5
 """What an instance must have had of the deadline for its silence to count against it."""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetEvents:
-    """What the metrics want to know; called from any thread.
-
-    Attributes:
-        ejected: an instance, by its address, gets no more requests.
-        health: whether an instance gets requests, by its address.
-    """
-
-    ejected: Callable[[str], None] = lambda _address: None
-    health: Callable[[str, bool], None] = lambda _address, _is_healthy: None
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +98,7 @@ class Fleet:
         self._turns = SmoothRoundRobin(settings.every_weight)
         self._lock = threading.Lock()
         self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
+        self._waiters = 0
         for instance in self.instances:
             self._events.health(instance.address, True)
 
@@ -138,25 +132,43 @@ class Fleet:
         while True:
             instance = await self._lease(what, able, tried, deadline)
             waited = self._clock() - begin
-            left = 0.0
             try:
-                left = self._left(deadline)
-                answer = await call(instance, left)
+                return await self._attempt(instance, deadline, call), instance, waited
             except InstanceError as e:
-                self._failed(instance, e)
                 others = bool(self._eligible(able(), {*tried, instance.index}))
                 if tried or not e.failure.is_safe_to_retry or not others:
                     raise
                 tried.add(instance.index)
-            except InstanceTimeoutError as e:
-                if e.instance and left >= _FAIR_SHARE * self.settings.timeout_seconds:
-                    self.late(instance)
-                raise
-            else:
-                self._answered(instance)
-                return answer, instance, waited
-            finally:
-                self._give_back(instance)
+                self._events.retried(instance.address)
+
+    async def _attempt(
+        self, instance: Instance, deadline: float, call: Callable[[Instance, float], Awaitable[T]]
+    ) -> T:
+        """Ask one instance, and take note of how that ended."""
+        left, ended = 0.0, None
+        try:
+            left = self._left(deadline)
+            answer = await call(instance, left)
+        except InstanceError as e:
+            ended = Attempt.failed(e.failure)
+            self._failed(instance, e)
+            raise
+        except InstanceTimeoutError as e:
+            ended = Attempt.TIMEOUT if e.instance else None
+            if e.instance and left >= _FAIR_SHARE * self.settings.timeout_seconds:
+                self.late(instance)
+            raise
+        except Exception:
+            ended = Attempt.ERROR
+            raise
+        else:
+            ended = Attempt.OK
+            self._answered(instance)
+            return answer
+        finally:
+            self._give_back(instance)
+            if ended is not None:
+                self._events.attempted(instance.address, ended)
 
     def lost(self, instance: Instance, reason: str) -> None:
         """Eject an instance."""
@@ -211,7 +223,7 @@ class Fleet:
                 room = [i for i in eligible if self._has_room(i)]
                 chosen = self._turns.choose(room)
                 if chosen is not None:
-                    self.instances[chosen].in_flight += 1
+                    self._has(self.instances[chosen], 1)
                     return self.instances[chosen]
                 if not eligible:
                     raise BackendError(f"no instance serves {what}: {self._why(able())}")
@@ -219,9 +231,22 @@ class Fleet:
                 future: asyncio.Future[None] = loop.create_future()
                 self._waiting.append((loop, future))
             try:
+                self._wait(1)
                 await asyncio.wait_for(future, max(deadline - self._clock(), 0))
             except TimeoutError as e:
                 raise self._no_room() from e
+            finally:
+                self._wait(-1)
+
+    def _has(self, instance: Instance, more: int) -> None:
+        """Change how many requests an instance has; under the lock."""
+        instance.in_flight += more
+        self._events.in_flight(instance.address, instance.in_flight)
+
+    def _wait(self, more: int) -> None:
+        with self._lock:
+            self._waiters += more
+            self._events.waiting(self._waiters)
 
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock()
@@ -230,6 +255,7 @@ class Fleet:
         return left
 
     def _no_room(self) -> InstanceTimeoutError:
+        self._events.no_room()
         return InstanceTimeoutError(
             "",
             f"no instance of the backend had room in time: each has"
@@ -262,7 +288,7 @@ class Fleet:
 
     def _give_back(self, instance: Instance) -> None:
         with self._lock:
-            instance.in_flight -= 1
+            self._has(instance, -1)
             while self._waiting and self._waiting[0][1].done():
                 self._waiting.popleft()  # its deadline came first
             waiting = self._waiting.popleft() if self._waiting else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 
 from consistency.errors import BackendError
 
@@ -30,6 +30,24 @@ class Failure(Enum):
     def ejects(self) -> bool:
         """Whether the instance itself is gone."""
         return self in (Failure.REFUSED, Failure.LOST)
+
+
+class Attempt(StrEnum):
+    """How a request that was sent to an instance ended there; a label of the metrics."""
+
+    OK = "ok"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    NO_SUCH_VERSION = "no_such_version"
+    LOST = "lost"
+    ERROR = "error"
+    """It answered with an error, or with what cannot be read."""
+    BUSY = "busy"
+
+    @classmethod
+    def failed(cls, failure: Failure) -> Attempt:
+        """Return how a failure ends an attempt."""
+        return cls.ERROR if failure is Failure.ANSWERED else cls[failure.name]
 
 
 class InstanceError(BackendError):

@@ -23,7 +23,8 @@ from consistency.pipeline import BoundPipeline
 from consistency.protocols import Scorer
 from consistency.scored import Outputs
 from serving.backends.backend import Answer
-from serving.backends.fleet import Fleet, FleetEvents, Instance
+from serving.backends.fleet import Fleet, Instance
+from serving.backends.fleet_events import FleetEvents
 from serving.backends.instance_errors import Failure, InstanceError
 from serving.backends.probing import Prober
 from serving.backends.route import GATE_SECONDS, Examined, Route, remote_info

@@ -21,6 +21,7 @@ from serving.backends.instance_errors import Failure, InstanceError, InstanceTim
 from serving.backends.settings import Address
 from serving.backends.signature import Signature, Tensor, choose_signature, tensor
 from serving.backends.transport import LARGEST_ANSWER_BYTES, RemoteModel
+from serving.loaders.tensorflow_runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import grpc
@@ -60,6 +61,8 @@ def stubs_installed() -> None:
     """
     try:
         import grpc  # noqa: F401
+
+        import_tensorflow()  # before the stubs do: they would bring Keras along
         import tensorflow_serving.apis  # noqa: F401
     except ModuleNotFoundError as e:
         raise ConfigError(

@@ -1,8 +1,8 @@
 """TI-ONE's HTTP face: `POST {base}/predict/{model}/{version}`.
 
-Answers `{"message": "SUCCESS", "code": 0, "data": {"insts": [...]}}`; an error has its text in
-`message` and a `code` that is not 0 (`Code`). Raw ASGI: a router and request objects would cost a
-single record as much as its feature pipeline.
+Answers `{"message": "SUCCESS", "code": 0, "data": {"insts": [...]}}`, with `flags` beside `insts`
+where a guard flags rows; an error has its text in `message` and a `code` that is not 0 (`Code`).
+Raw ASGI: a router and request objects would cost a single record as much as its feature pipeline.
 """
 
 from __future__ import annotations
@@ -169,8 +169,10 @@ def _body(reply: Reply, code: Code) -> bytes:
     if reply.opaque:
         return orjson.dumps(reply.opaque_answer)
     scores = reply.request.scores
-    insts = [] if scores is None else scores.tolist()
-    return orjson.dumps({"message": "SUCCESS", "code": 0, "data": {"insts": insts}})
+    data: dict[str, Any] = {"insts": [] if scores is None else scores.tolist()}
+    if reply.request.flags:
+        data["flags"] = reply.request.flags
+    return orjson.dumps({"message": "SUCCESS", "code": 0, "data": data})
 
 
 def _error(code: Code, message: str) -> bytes:

@@ -17,15 +17,24 @@ from dashboards.panels import ALERT_PREFIX
 from dashboards.render import Board, boards
 from monitors.alerting import alerts
 from monitors.alerting.settings import AlertSettings
-from monitors.metrics import CATALOGUE, JOB_CATALOGUE, Metric, MetricKind
+from monitors.metrics import (
+    CATALOGUE,
+    JOB_CATALOGUE,
+    REQUESTS,
+    SLO_CATALOGUE,
+    STAGE_LATENCY,
+    Metric,
+    MetricKind,
+)
 from monitors.suites.guard import Action
+from serving.backends.instance_errors import Attempt
 from tests.dashboards.expressions import COUNTER_FUNCTIONS, Selector, nodes, parse, selectors
 from tests.dashboards.linter import panels, targets, variables
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "dashboards" / "generated"
 BOARDS = list(boards())
-METRICS = {metric.name: metric for metric in (*CATALOGUE, *JOB_CATALOGUE)}
+METRICS = {metric.name: metric for metric in (*CATALOGUE, *JOB_CATALOGUE, *SLO_CATALOGUE)}
 PARTS = ("_bucket", "_sum", "_count")
 GRID_COLUMNS = 24
 
@@ -174,7 +183,7 @@ def test_buckets_keep_le_and_quantiles_are_made_of_buckets(board: Board) -> None
 
 @each_board
 def test_values_of_labels_are_those_that_the_house_knows(board: Board) -> None:
-    known = {"outcome": set(Outcome), "stage": set(STAGES)}
+    known = {"outcome": set(Outcome), "stage": set(STAGES), "result": set(Attempt)}
     found = [s for expr in expressions(board) for s in selectors(expr)]
     for label, _, value in (m for s in found for m in s.matchers if "$" not in m[2]):
         assert set(value.split("|")) <= known[label], value
@@ -212,6 +221,15 @@ def test_hiding_is_seen(expr: str) -> None:
 def test_every_metric_of_the_catalogue_is_on_a_board() -> None:
     shown = {metric_of(s.name).name for b in BOARDS for e in expressions(b) for s in selectors(e)}
     assert shown == set(METRICS)
+
+
+def test_a_query_asks_for_single_requests_only_where_a_request_is_counted() -> None:
+    """Exemplars are on histogram buckets and counters; no other series has them."""
+    asked = [t["expr"] for b in BOARDS for _, t in targets(dict(b.content)) if t.get("exemplar")]
+    assert len(asked) == 6
+    for expr in asked:
+        (selector,) = selectors(expr)
+        assert metric_of(selector.name).name in {REQUESTS.name, STAGE_LATENCY.name}
 
 
 def test_no_metric_is_spelled_in_the_boards_code() -> None:

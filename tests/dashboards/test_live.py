@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,11 @@ import orjson
 import pytest
 
 from dashboards.render import boards
+from monitors.alerting.rules import to_yaml
+from monitors.alerting.settings import AlertSettings
+from monitors.metrics import SLO_BUDGET_LEFT, VERSION_LOAD_FAILED
+from monitors.slo.file import parse_slo
+from monitors.slo.rules import build_slo_rules
 from serving.loaders import load_scorer
 from tests.dashboards.expressions import substituted
 from tests.dashboards.linter import targets, variables
@@ -34,6 +40,16 @@ ROWS = 4
 WIDTH = 6
 """Features of the tiny model."""
 SECONDS_OF_TRAFFIC = 6.0
+SLO_FILE = """
+window = "24h"
+scrape_interval = "1s"
+
+[models.tiny]
+availability = { objective = 0.999 }
+latency = { objective = 0.99, latency_seconds = 0.2 }
+parity = { objective = 0.999, period = "1h" }
+"""
+"""Its shortest window is 10 s."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,8 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
     log = folder / "requests"
     suite = ("--suite", f"tiny={build_suite(tiny, folder)}", "--suite-policy", "flag")
     serve = (base, "--pipeline", "tiny_features", "--log", log, *suite)
+    rules = folder / "rules.yml"
+    rules.write_text(to_yaml(build_slo_rules(parse_slo(SLO_FILE, "-"), AlertSettings()), "-"))
     model = of_scorer(load_scorer("xgboost", tiny.bundle), WIDTH, "output", "float32")
     with (
         pushgateway() as gateway,
@@ -66,9 +84,10 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
             errors=folder / "errors",
             environment=tiny.environment(),
         ) as server,
-        prometheus(folder, scraped(server, gateway)) as watching,
+        prometheus(folder, scraped(server, gateway), rules=rules) as watching,
     ):
         wait_for_targets(watching, 2)
+        offer_what_cannot_be_loaded(base)
         send_traffic(server, watching)
         judged = samescore(
             *("drift", "run", log, "--bundle", base / "tiny" / "1", "--out", folder / "drift"),
@@ -82,7 +101,17 @@ def scene(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
         )
         assert replayed.code == 0, replayed.err
         wait_for_series(watching, 'samescore_replay_rows{model="tiny"}')
+        wait_for_series(watching, f"{VERSION_LOAD_FAILED.name} == 1")
+        for objective in ("availability", "latency", "parity"):
+            left = f'{SLO_BUDGET_LEFT.name}{{objective="{objective}"}}'
+            wait_for_series(watching, left)
         yield Scene(watching)
+
+
+def offer_what_cannot_be_loaded(base: Path) -> None:
+    """A folder that says version 2 and a manifest that says 1; version 1 goes on serving."""
+    shutil.copytree(base / "tiny" / "1", base / "unfinished")
+    (base / "unfinished").rename(base / "tiny" / "2")
 
 
 def build_suite(tiny: Tiny, folder: Path) -> Path:

@@ -15,6 +15,8 @@ from monitors.metrics import Metric, ScoreAnomaly
 TWO_DAYS = 2880
 SETTINGS = AlertSettings(workers=2, model_age_seconds=90 * 86_400, feature_psi=0.25)
 NONE = "_"
+TOO_FEW = ": too few to say"
+"""How the name of a case ends in which all is wrong that can be, and hardly anybody came."""
 SERVER = {"job": "samescore", "instance": "a:8501"}
 VERSION = {"model": "m", "version": "3"}
 ALERTED = {"job": "samescore", **VERSION}
@@ -49,6 +51,8 @@ TIMEOUTS = of(metrics.REQUESTS, **VERSION, outcome="timeout")
 ROWS = of(metrics.ROWS, **VERSION, outcome="ok")
 TIMED = of(metrics.STAGE_LATENCY, "_count", **VERSION, stage="total")
 IN_TIME = of(metrics.STAGE_LATENCY, "_bucket", **VERSION, stage="total", le="0.2")
+QUEUED = of(metrics.STAGE_LATENCY, "_count", **VERSION, stage="queue")
+NOT_FOR_LONG = of(metrics.STAGE_LATENCY, "_bucket", **VERSION, stage="queue", le="0.1")
 DROPS = of(metrics.LOG_DROPS)
 OBSERVER = of(metrics.OBSERVER_FAILURES, observer="features")
 NANS = of(metrics.SCORE_ANOMALIES, **VERSION, kind=ScoreAnomaly.NAN)
@@ -66,6 +70,12 @@ FEATURE_PSI = of(metrics.FEATURE_PSI, **FEATURE)
 MALFORMED = of(metrics.HTTP_REJECTIONS, reason="malformed")
 TOO_LARGE = of(metrics.HTTP_REJECTIONS, reason="too_large")
 BACKEND = of(metrics.BACKEND_WORKERS, backend="grpc://b:8500")
+ATTEMPTS = {
+    result: of(metrics.BACKEND_ATTEMPTS, backend="grpc://b:8500", result=result)
+    for result in ("ok", "timeout", "refused", "no_such_version")
+}
+ARRIVALS = of(metrics.ARRIVAL_WAIT, "_count")
+AT_ONCE = of(metrics.ARRIVAL_WAIT, "_bucket", le="0.1")
 CREATED = of(metrics.SERVABLE_CREATED, **VERSION)
 LOAD_FAILED = of(metrics.VERSION_LOAD_FAILED, model="m", version="4")
 DRIFTED = Series(metrics.DRIFT_DETECTED, tuple(VERSION.items()))
@@ -83,6 +93,8 @@ HEALTHY: dict[Series, str] = {
     ROWS: "0+60",
     TIMED: "0+60",
     IN_TIME: "0+60",
+    QUEUED: "0+30",
+    NOT_FOR_LONG: "0+30",
     DROPS: "0+0",
     OBSERVER: "0+0",
     NANS: "0+0",
@@ -100,6 +112,10 @@ HEALTHY: dict[Series, str] = {
     MALFORMED: "0+0",
     TOO_LARGE: "0+0",
     BACKEND: "2+0",
+    **dict.fromkeys(ATTEMPTS.values(), "0+0"),
+    ATTEMPTS["ok"]: "0+60",
+    ARRIVALS: "0+600",
+    AT_ONCE: "0+600",
     CREATED: "0+0",
     DRIFTED: "0+0",
     DRIFT_SUCCESS: "0+60",
@@ -166,11 +182,19 @@ CASES: tuple[Case, ...] = (
     # ------------------------------------------------------------------------------ requests
     fires("6 of 60 requests are slow", "SamescoreHighLatency", {IN_TIME: "0+54"}, ALERTED, "10%"),
     Case("2 of 60 requests are slow", "SamescoreHighLatency", {IN_TIME: "0+58"}),
+    fires("6 of 60 requests are slow, and those behind them wait", "SamescoreHighLatency",
+          {IN_TIME: "0+54", AT_ONCE: "0+300"}, ALERTED, "10%"),
     Case("all of 12 requests a minute are slow: too few to say", "SamescoreHighLatency",
          {OK: "0+12", ROWS: "0+12", MISSING: "0+6", TIMED: "0+12", IN_TIME: "0+0"}),
     Case("all are slow, for 4 minutes", "SamescoreHighLatency", {IN_TIME: "0+0"}, at=4),
     Case("all were slow, and it is over", "SamescoreHighLatency",
          {IN_TIME: "0+0x10 60+60x20"}, at=28),
+    fires("6 of 60 requests wait for an instance", "SamescoreRequestsQueue",
+          {NOT_FOR_LONG: "0+24"}, ALERTED, "10%"),
+    Case("2 of 60 requests wait for an instance", "SamescoreRequestsQueue", {NOT_FOR_LONG: "0+28"}),
+    Case("all of 12 requests a minute wait for one: too few to say", "SamescoreRequestsQueue",
+         {OK: "0+12", ROWS: "0+12", MISSING: "0+6", TIMED: "0+12", IN_TIME: "0+12",
+          QUEUED: "0+12", NOT_FOR_LONG: "0+0"}),
     fires("backend errors", "SamescoreHighErrorRatio", {BACKEND_ERRORS: "0+20", OK: "0+60"},
           ALERTED, "25%"),
     fires("timeouts", "SamescoreHighErrorRatio", {TIMEOUTS: "0+20"}, ALERTED, "25%"),
@@ -179,6 +203,9 @@ CASES: tuple[Case, ...] = (
     Case("4 of 8 requests a minute fail: too few to say", "SamescoreHighErrorRatio",
          {BACKEND_ERRORS: "0+4", OK: "0+4", ROWS: "0+4", MISSING: "0+2"}),
     fires("data errors", "SamescoreHighDataErrorRatio", {DATA_ERRORS: "0+20"}, ALERTED, "25%"),
+    Case("4 of 8 requests a minute are refused: too few to say", "SamescoreHighDataErrorRatio",
+         {DATA_ERRORS: "0+4", OK: "0+4", ROWS: "0+4", MISSING: "0+2", TIMED: "0+8",
+          IN_TIME: "0+8"}),
     Case("2 data errors in 62 requests", "SamescoreHighDataErrorRatio", {DATA_ERRORS: "0+2"}),
     Case("no request at all", "SamescoreHighErrorRatio",
          {OK: "0+0", ROWS: "0+0", TIMED: "0+0", IN_TIME: "0+0", MISSING: "0+0"}),
@@ -242,6 +269,26 @@ CASES: tuple[Case, ...] = (
           {**INSTANCE, "backend": "grpc://b:8500"}),
     Case("one of two workers sends to a backend", "SamescoreBackendEjected", {BACKEND: "1+0"}),
     Case("a backend is back after 4 minutes", "SamescoreBackendEjected", {BACKEND: "0x4 2x17"}),
+    fires("10 of 70 requests to an instance are refused", "SamescoreBackendFailing",
+          {ATTEMPTS["refused"]: "0+10"}, {"job": "samescore", "backend": "grpc://b:8500"},
+          "14.29%"),
+    fires("20 of 80 requests to an instance are not answered in time", "SamescoreBackendFailing",
+          {ATTEMPTS["timeout"]: "0+20"}, {"job": "samescore", "backend": "grpc://b:8500"}, "25%"),
+    Case("2 of 62 requests to an instance are refused", "SamescoreBackendFailing",
+         {ATTEMPTS["refused"]: "0+2"}),
+    Case("an instance has unloaded a version", "SamescoreBackendFailing",
+         {ATTEMPTS["no_such_version"]: "0+20"}),
+    Case("all of 15 requests a minute to an instance are refused: too few to say",
+         "SamescoreBackendFailing", {ATTEMPTS["ok"]: "0+0", ATTEMPTS["refused"]: "0+15"}),
+    fires("1 of 10 arrivals waits too long", "SamescoreServerSaturated", {AT_ONCE: "0+540"},
+          INSTANCE, "10%"),
+    Case("1 of 50 arrivals waits too long", "SamescoreServerSaturated", {AT_ONCE: "0+588"}),
+    Case("they wait on a server with 12 requests a minute: too few to say",
+         "SamescoreServerSaturated",
+         {AT_ONCE: "0+300", OK: "0+12", ROWS: "0+12", MISSING: "0+6", TIMED: "0+12",
+          IN_TIME: "0+12"}),
+    Case("arrivals waited, and it is over", "SamescoreServerSaturated",
+         {AT_ONCE: "0+0x10 600+600x20"}, at=28),
     fires("a version could not be loaded", "SamescoreVersionNotAvailable", {LOAD_FAILED: "1+0"},
           {**ALERTED, "version": "4"}),
     Case("a version was mended after 4 minutes", "SamescoreVersionNotAvailable",

@@ -100,10 +100,14 @@ SLO_CASES: tuple[Case, ...] = (
     # ------------------------------------------------------------------------------- latency
     Case("20% are slow, for an hour and a half", LATENCY, {IN_TIME: "0+800"},
          burns(LATENCY, "20%", "1h", "6h", "1d"), 90),
+    Case("half of 90 requests an hour are slow: too few to say", LATENCY,
+         {**quiet("0+1.5"), IN_TIME: "0+0.75"}, (), 61),
     Case("0.5% are slow", LATENCY, {IN_TIME: "0+995"}, (), 4 * _HOUR),
     # -------------------------------------------------------------------------- data quality
     Case("80% are refused for an hour and a half", DATA_QUALITY,
          {DATA_ERRORS: "0+800", OK: "0+200"}, burns(DATA_QUALITY, "80%", "1h", "6h", "1d"), 90),
+    Case("45 of 90 requests an hour are refused: too few to say", DATA_QUALITY,
+         {**quiet("0+0.75"), DATA_ERRORS: "0+0.75"}, (), 61),
     Case("3% are refused", DATA_QUALITY, {DATA_ERRORS: "0+30", OK: "0+970"}, (), 4 * _HOUR),
     # -------------------------------------------------------------------------------- parity
     Case("a replay finds that 2% of the rows differ", PARITY, {DIFFERING: "200+0"},

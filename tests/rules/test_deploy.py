@@ -7,11 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from monitors.alerting.rules import AlertRule, Severity
 from tests.fixtures.cli import samescore
 from tests.fixtures.prometheus import ALERTMANAGER_CONFIG, alertmanager, component, webhook
+from tests.rules.test_runbooks import BUILT
 
 FOLDER = ALERTMANAGER_CONFIG.parents[1] / "prometheus"
+RECEIVERS = {Severity.CRITICAL: "pager", Severity.WARNING: "team", Severity.INFO: "board"}
 CRITICAL = {"severity": "critical", "job": "j", "model": "m"}
 WARNING = {"severity": "warning", "job": "j", "model": "m"}
 PAGE = {"alertname": "SamescoreAvailabilityBudgetBurn", "job": "j", "model": "fast"}
@@ -39,15 +43,42 @@ def test_alertmanager_accepts_its_configuration() -> None:
     assert "SUCCESS" in asked("amtool", "check-config", ALERTMANAGER_CONFIG)
 
 
-@pytest.mark.parametrize(
-    ("severity", "receiver"), [("critical", "pager"), ("warning", "team"), ("info", "board")]
-)
-def test_alerts_are_routed_by_severity(severity: str, receiver: str) -> None:
+@pytest.mark.parametrize("alert", BUILT.values(), ids=lambda alert: alert.name)
+def test_every_alert_reaches_the_receiver_of_its_severity(alert: AlertRule) -> None:
+    labels = {**alert.to_dict()["labels"], "alertname": alert.name, "job": "j", "model": "m"}
     said = asked(
         "amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER_CONFIG}",
-        f"severity={severity}",
+        *(f"{name}={value}" for name, value in labels.items()),
     )  # fmt: skip
-    assert said.split() == [receiver]
+    assert said.split() == [RECEIVERS[alert.severity]]
+
+
+def test_inhibition_names_alerts_that_there_are_and_labels_that_they_have() -> None:
+    rules = yaml.safe_load(ALERTMANAGER_CONFIG.read_text())["inhibit_rules"]
+    matchers = [m for rule in rules for m in (*rule["source_matchers"], *rule["target_matchers"])]
+    named = {m.rpartition("=")[2].strip() for m in matchers if m.startswith("alertname")}
+    assert named
+    assert named <= set(BUILT)
+    known = {"alertname", "job", "instance", "model", "backend"}
+    assert {label for rule in rules for label in rule["equal"]} <= known
+
+
+@pytest.mark.slow
+def test_an_instance_that_is_ejected_is_not_told_of_twice(tmp_path: Path) -> None:
+    backend = {"severity": "warning", "job": "j", "backend": "grpc://b:8500"}
+    sent = [
+        {**backend, "alertname": "SamescoreBackendEjected", "instance": "a:8501"},
+        {**backend, "alertname": "SamescoreBackendFailing"},
+        {**backend, "alertname": "SamescoreBackendFailing", "backend": "grpc://c:8500"},
+    ]
+    with webhook() as hook, alertmanager(tmp_path, hook, group_wait="1s") as manager:
+        manager.ask("/api/v2/alerts", [{"labels": labels} for labels in sent])
+        hook.wait_until(lambda: len(hook.notices) >= 2, "two notices", 30)
+        time.sleep(2)  # longer than the groups wait: the third would be here too
+    assert {(n.alert, n.labels["backend"]) for n in hook.notices} == {
+        ("SamescoreBackendEjected", "grpc://b:8500"),
+        ("SamescoreBackendFailing", "grpc://c:8500"),
+    }
 
 
 @pytest.mark.slow

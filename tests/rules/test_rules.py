@@ -14,7 +14,7 @@ import yaml
 from monitors.alerting.alerts import build_rules
 from monitors.alerting.rules import AlertRule, to_yaml
 from tests.fixtures.prometheus import component
-from tests.rules.cases import CASES, SETTINGS, Case
+from tests.rules.cases import CASES, SETTINGS, TOO_FEW, Case
 
 GROUPS = build_rules(SETTINGS)
 ALERTS = {alert.name: alert for group in GROUPS for alert in group.alerts}
@@ -87,6 +87,12 @@ def test_every_alert_is_seen_firing_and_seen_silent() -> None:
     firing = {f.alert for case in CASES for f in case.firing}
     silent = {case.about for case in CASES if not case.firing}
     assert firing == silent == set(ALERTS)
+
+
+def test_every_ratio_is_seen_silent_with_too_little_traffic() -> None:
+    ratios = {alert.name for alert in ALERTS.values() if ":ratio_" in alert.expr}
+    assert {case.about for case in CASES if case.name.endswith(TOO_FEW)} >= ratios
+    assert not [case.name for case in CASES if case.name.endswith(TOO_FEW) and case.firing]
 
 
 def test_promtool_sees_an_alert_that_should_not_fire(rule_file: Path, tmp_path: Path) -> None:

@@ -91,8 +91,10 @@ def fill(tiny: Tiny, folder: Path) -> list[ScoredRequest]:
     first = answered[0]
     strange = {
         "slow": {"latency": StageLatency(total_ns=300_000_000)},
+        "queued": {"latency": StageLatency(queue_ns=150_000_000, total_ns=151_000_000)},
         "failed": {"outcome": Outcome.BACKEND_ERROR, "scores": None, "message": "no answer"},
         "late": {"outcome": Outcome.TIMEOUT, "scores": None, "message": "too late"},
+        "flagged": {"flags": {"city:be_in_set": [0]}},
         "nan": {"scores": np.full_like(first.scores, np.nan)},
         "unverified": {"servable": replace(first.servable, gate=GateState.UNVERIFIED)},
     }
@@ -198,6 +200,7 @@ def test_the_rows_behind_an_alert_are_those_that_were_put_there(desk: Desk) -> N
         return {orjson.loads(line)["request_id"] for line in ran.out.splitlines()}
 
     assert ids("SamescoreHighLatency") == {"slow"}
+    assert ids("SamescoreRequestsQueue") == {"queued"}
     assert ids("SamescoreHighErrorRatio") == {"failed", "late"}
     assert ids("SamescoreScoreAnomalies") == {"nan"}
     assert ids("SamescoreGateUnverified") == {"unverified"}

@@ -96,6 +96,14 @@ def test_a_page_says_what_to_type_first_and_it_can_be_typed(alert: str) -> None:
 
 
 @PAGES
+def test_a_page_leads_to_the_requests_behind_its_alert_if_there_are_any(alert: str) -> None:
+    typed = [words for words in commands(page(alert)) if words[:3] == ["samescore", "log", "cat"]]
+    asked = [words for words in typed if "--alert" in words]
+    assert bool(asked) == (BUILT[alert].rows is not None)
+    assert {words[words.index("--alert") + 1] for words in asked} <= {alert}
+
+
+@PAGES
 def test_the_silence_is_for_this_alert_and_ends(alert: str) -> None:
     (silence,) = commands(sections(page(alert))["Silence"])
     assert silence[:4] == ["amtool", "silence", "add", f"alertname={alert}"]

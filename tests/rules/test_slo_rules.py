@@ -11,7 +11,7 @@ import yaml
 from monitors.alerting.rules import AlertRule, to_yaml
 from monitors.alerting.settings import AlertSettings
 from monitors.slo.rules import build_slo_rules
-from tests.rules.cases import Case
+from tests.rules.cases import TOO_FEW, Case
 from tests.rules.slo_cases import HEALTHY, SLO, SLO_CASES
 from tests.rules.test_rules import promtool, rendered
 
@@ -83,3 +83,10 @@ def test_every_alert_and_window_is_seen_firing_and_every_alert_is_seen_silent() 
     assert {name for name, _ in firing} == set(NAMES)
     assert {window for _, window in firing} == {"1h", "6h", "1d", "3d", None}
     assert {case.about for case in SLO_CASES if not case.firing} == set(NAMES)
+
+
+def test_every_budget_is_seen_silent_with_too_little_traffic() -> None:
+    """Whatever the ratio; a promise that is not measured is no matter of traffic."""
+    budgets = {name for name in NAMES if name.endswith("BudgetBurn")}
+    assert {case.about for case in SLO_CASES if case.name.endswith(TOO_FEW)} == budgets
+    assert not [case.name for case in SLO_CASES if case.name.endswith(TOO_FEW) and case.firing]

@@ -30,6 +30,8 @@ class Pages:
     servable: Servable
     statuses: Sequence[VersionStatus] = ()
     stopped: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         plane = DataPlane(Shelf({("tiny", 1): self.servable}), MemoryLog())
@@ -37,12 +39,23 @@ class Pages:
             TioneFace(plane, max_body_bytes=1 << 20),
             statuses=lambda: self.statuses,
             gate_of=lambda s: (f"gate of {s.id.name}/{s.id.version}", "its report"),
-            metrics=lambda: (b"samescore_requests_total 1\n", "text/plain; version=0.0.4"),
+            metrics=self.page,
             on_shutdown=lambda: self.stopped.append("stopped"),
+            arrival_waited=self.waits.append,
         )
 
-    def ask(self, path: str, method: str = "GET", body: bytes = b"") -> Response:
-        return call(self.app, scope_of(path, method), body_events(body)).response
+    def page(self, accept: str) -> tuple[bytes, str]:
+        self.accepted.append(accept)
+        return b"samescore_requests_total 1\n", "text/plain; version=0.0.4"
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes = b"",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        return call(self.app, scope_of(path, method, headers), body_events(body)).response
 
 
 @pytest.fixture
@@ -118,6 +131,12 @@ def test_metrics_come_as_the_registry_writes_them(pages: Pages) -> None:
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
+def test_the_registry_is_told_what_the_scraper_accepts(pages: Pages) -> None:
+    pages.ask("/metrics")
+    pages.ask("/metrics", headers={"Accept": "application/openmetrics-text"})
+    assert pages.accepted == ["", "application/openmetrics-text"]
+
+
 # ------------------------------------------------------------------------------------------ routing
 
 
@@ -168,5 +187,34 @@ def test_the_server_is_stopped_once_after_the_last_request(pages: Pages) -> None
         sent.append(event["type"])
 
     asyncio.run(pages.app({"type": "lifespan"}, receive, send))
+    assert pages.waits == [], "it ended before anybody could have waited"
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert pages.stopped == ["stopped"]
+
+
+def test_arrivals_are_watched_while_the_server_runs(pages: Pages) -> None:
+    begun = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal begun
+        if not begun:
+            begun = True
+            return {"type": "lifespan.startup"}
+        for _ in range(3000):
+            if len(pages.waits) >= 3:
+                break
+            await asyncio.sleep(0.01)
+        return {"type": "lifespan.shutdown"}
+
+    async def send(_event: dict[str, Any]) -> None:
+        """Nobody waits for it."""
+
+    async def run() -> None:
+        await pages.app({"type": "lifespan"}, receive, send)
+        before = len(pages.waits)
+        await asyncio.sleep(0.25)
+        assert len(pages.waits) == before, "it has ended with the server"
+
+    asyncio.run(run())
+    assert len(pages.waits) >= 3
+    assert min(pages.waits) >= 0

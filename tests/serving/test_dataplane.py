@@ -32,6 +32,7 @@ from consistency.scored import (
     ServableInfo,
 )
 from serving.backends.backend import Answer, InProcessBackend
+from serving.backends.instance_errors import InstanceTimeoutError
 from serving.core.state import ServableId
 from serving.dataplane import DataPlane, DataPlaneSettings, Incidents, OnLogFailure
 from serving.run import Reply
@@ -89,7 +90,24 @@ class Refusing:
         raise self.error
 
 
+@dataclass
+class Flagging:
+    """A guard that flags the last row."""
+
+    name: str = "flagging"
+
+    def check(self, decoded: Decoded, servable: ServableInfo) -> dict[str, list[int]]:
+        return {"amount:be_between": [len(decoded.records or ()) - 1]}
+
+
 # ------------------------------------------------------------------------------------------ the way
+
+
+def test_what_a_guard_flags_is_scored_and_said(servable: Servable, tiny: Tiny) -> None:
+    plane = Plane(servable, MemoryLog(), {"guards": [Flagging()]})
+    request = plane.records(*tiny.records[:3])
+    assert (request.outcome, request.flags) == (Outcome.OK, {"amount:be_between": [2]})
+    assert request.scores is not None
 
 
 def test_a_request_passes_the_stages_in_their_order(servable: Servable, tiny: Tiny) -> None:
@@ -422,6 +440,20 @@ def test_a_backend_that_fails_has_its_outcome_and_keeps_the_features(
     assert request.features is not None
     assert (request.outputs, request.scores) == (None, None)
     assert plane.log.requests == [request]
+    assert request.latency.backend_ns > 0, "it was asked, and that took its time"
+    assert (request.latency.queue_ns, request.latency.postprocess_ns) == (0, 0)
+
+
+@pytest.mark.parametrize(("instance", "stage"), [("", "queue"), ("grpc://a:8500", "backend")])
+def test_a_request_that_finds_no_room_in_time_has_queued(
+    servable: Servable, tiny: Tiny, instance: str, stage: str
+) -> None:
+    servable.backend = Raising(InstanceTimeoutError(instance, "too late"))
+    request = Plane(servable).records(tiny.records[0])
+    assert request.outcome is Outcome.TIMEOUT
+    times = {"queue": request.latency.queue_ns, "backend": request.latency.backend_ns}
+    assert times.pop(stage) > 0
+    assert set(times.values()) == {0}
 
 
 def test_a_scorer_that_fails_in_process_is_a_backend_error(servable: Servable, tiny: Tiny) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from consistency.features import FeatureBatch, FeatureStatus
-from consistency.log.entry import LoggedRequest, decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.entry import LoggedRequest
+from consistency.log.line import decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import GateState, Outcome, ScoredRequest, StageLatency
 from monitors import metrics
@@ -139,3 +141,15 @@ def test_a_request_that_was_refused_has_no_marked_rows() -> None:
     assert missing.rows_of(plain(features=features)) == (0,)
     refused = plain(features=features, outcome=Outcome.DATA_ERROR, scores=None, outputs=None)
     assert missing.rows_of(refused) is None
+
+
+def test_rows_that_break_a_rule_are_the_flagged_ones_and_all_of_a_refused_request() -> None:
+    broke = RowCondition(mark=RowMark.BROKE_A_RULE)
+    flags = {"city:be_in_set": [0, 2], "age:be_between": [2]}
+    flagged = logged(make_request(rows=3, flags=flags))
+    assert broke.rows_of(flagged) == (0, 2)
+    assert broke.rows_of(flagged, "age:be_between") == (2,)
+    assert broke.rows_of(flagged, "age:not_be_null") is None
+    assert broke.rows_of(logged(make_request())) is None
+    refused = make_request(outcome=Outcome.DATA_ERROR, refused_by="suite", rows=2)
+    assert broke.rows_of(logged(refused)) == (0, 1)

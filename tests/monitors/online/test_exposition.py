@@ -13,7 +13,17 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.scored import GateState, ServableInfo
-from monitors.metrics import BACKEND_EJECTIONS, CATALOGUE, SUITE_VIOLATIONS, Metric, MetricKind
+from monitors.metrics import (
+    BACKEND_ATTEMPTS,
+    BACKEND_EJECTIONS,
+    BACKEND_NO_ROOM,
+    BACKEND_RETRIES,
+    CATALOGUE,
+    SUITE_VIOLATIONS,
+    Metric,
+    MetricKind,
+)
+from monitors.online.arrival_waits import ArrivalWaits
 from monitors.online.backend_health import BackendHealth
 from monitors.online.cells import CellStore
 from monitors.online.counters import EventCounters
@@ -45,14 +55,17 @@ def collectors(tmp_path: Path, available: list[ServableInfo]) -> Collectors:
         observer.observe(make_request())
     backends = BackendHealth(store)
     backends.declare(["grpc://a:8500"])
-    counters.declare(BACKEND_EJECTIONS, [("grpc://a:8500",)])
+    for metric in (BACKEND_EJECTIONS, BACKEND_RETRIES):
+        counters.declare(metric, [("grpc://a:8500",)])
+    counters.declare(BACKEND_ATTEMPTS, [("grpc://a:8500", "ok")])
+    counters.declare(BACKEND_NO_ROOM, [()])
     facts = ServerFacts(
         store,
         version="0.1.0",
         servables=lambda: available,
         versions=lambda: VersionFacts((("m", 1, 1.7e9),), (("m", 2),)),
     )
-    return Collectors([requests, rows, counters, backends, facts])
+    return Collectors([requests, rows, counters, backends, ArrivalWaits(store), facts])
 
 
 def test_the_page_holds_the_catalogue_and_nothing_else(collectors: Collectors) -> None:
@@ -76,6 +89,24 @@ def test_a_scraper_that_asks_for_openmetrics_gets_it(collectors: Collectors) -> 
     families = {f.name: f.type for f in openmetrics_families(body.decode())}
     assert families["samescore_build"] == "info"
     assert families["samescore_stage_latency_seconds"] == "histogram"
+
+
+def test_request_ids_are_for_those_who_ask_for_openmetrics(collectors: Collectors) -> None:
+    """The older text format has no place for them: a scraper would refuse the page."""
+    body, _ = exposition(collectors, "application/openmetrics-text;version=1.0.0")
+    found = {
+        (f.name, s.labels["stage"], s.labels["le"]): s.exemplar
+        for f in openmetrics_families(body.decode())
+        for s in f.samples
+        if s.exemplar
+    }
+    # 21 ns in all, so the first bucket; it came 1767225600 s after the epoch
+    total = found["samescore_stage_latency_seconds", "total", "1e-05"]
+    assert total.labels == {"request_id": "r-1"}
+    assert total.value == 2.1e-8
+    assert float(total.timestamp) == 1767225600.0
+    assert len(found) == 7, "one a stage"
+    assert "r-1" not in exposition(collectors)[0].decode()
 
 
 def test_the_gate_shows_what_is_available_now(

@@ -101,7 +101,7 @@ def test_parts_merge_to_the_single_pass_exactly(
 
 
 def test_categories_are_counted_as_the_reference_counts_them() -> None:
-    trained = objects([*CITIES, "Bonn", None] * 3 + [f"v{i}" for i in range(30)])
+    trained = objects([*CITIES, "Bonn", None] * 3 + [f"v{i}" for i in range(30)] * 2)
     references = known(city=trained)
     reference = references.features["city"]
     values = ["Bonn", "Kiel", "v3", "v29", "Atlantis", None, NAN, ""]

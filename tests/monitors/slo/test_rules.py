@@ -8,9 +8,9 @@ from dataclasses import replace
 import promql_parser
 import pytest
 
-from monitors.alerting.rules import RuleGroup, to_yaml
+from monitors.alerting.rules import RuleGroup, duration, to_yaml
 from monitors.alerting.settings import AlertSettings
-from monitors.metrics import STAGE_LATENCY
+from monitors.metrics import SLO_BUDGET_LEFT, SLO_BURN_RATE, SLO_CATALOGUE, STAGE_LATENCY
 from monitors.slo.recordings import SloRecordings
 from monitors.slo.rules import build_slo_rules
 from monitors.slo.settings import Indicator, Objective, SloSettings
@@ -22,6 +22,10 @@ FAST = Objective("m", Indicator.LATENCY, 0.99, latency_seconds=0.2)
 CLEAN = Objective("m", Indicator.DATA_QUALITY, 0.95, page=False)
 SAME = Objective("m", Indicator.PARITY, 0.9999, period_seconds=DAY)
 ALL = (AVAILABLE, FAST, CLEAN, SAME, replace(AVAILABLE, model="n", window_seconds=7 * DAY))
+
+
+SHOWN = {metric.name for metric in SLO_CATALOGUE}
+"""What boards show: one name for all objectives and windows."""
 
 
 def rules(*promised: Objective) -> tuple[RuleGroup, ...]:
@@ -71,6 +75,21 @@ def test_a_ratio_is_a_sum_over_a_sum() -> None:
             assert metric.startswith("samescore_slo_")
             if operation.startswith("ratio_") and not operation.endswith(("rate5m", "rate70s")):
                 assert rule.expr.count("sum_over_time(") == 2
+
+
+def test_boards_get_every_window_of_every_objective_under_one_name() -> None:
+    for one in ALL:
+        shown = [r for g in rules(one) for r in g.recordings if r.record in SHOWN]
+        labels = [dict(rule.labels) for rule in shown]
+        for found in labels:
+            assert found | {"window": ""} == {
+                "job": "samescore", "instance": "all", "model": one.model,
+                "objective": one.indicator.value, "window": "",
+            }  # fmt: skip
+        windows = {s for b in burns(one) for s in (b.long_seconds, b.short_seconds)}
+        assert [r.record for r in shown].count(SLO_BUDGET_LEFT.name) == 1
+        assert [r.record for r in shown].count(SLO_BURN_RATE.name) == len(windows)
+        assert labels[0]["window"] == duration(one.window_seconds)
 
 
 def test_a_fast_burn_pages_unless_it_is_told_not_to() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from consistency.bundle import open_bundle
 from consistency.scored import Payload
-from serving.backends.fleet import FleetEvents
+from serving.backends.fleet_events import FleetEvents
 from serving.backends.health import HealthPolicy
 from serving.backends.remote import Remote
 from serving.backends.settings import BackendSettings

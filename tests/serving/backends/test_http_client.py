@@ -37,7 +37,7 @@ def says(*parts: bytes, then_close: bool = True) -> Answer:
     return answer
 
 
-def asked(answer: Answer, times: int = 1, seconds: float = 10.0, limit: int = 1000) -> list[Any]:
+def asked(answer: Answer, times: int = 1, seconds: float = 60.0, limit: int = 1000) -> list[Any]:
     """Ask a server of this answer, and return what came or what was raised."""
     connections_seen = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from consistency.errors import BundleError
 from consistency.scored import GateState, Outcome, ScoredRequest
-from serving.backends.fleet import FleetEvents
+from serving.backends.fleet_events import FleetEvents
 from serving.backends.remote import Remote, RemoteBackend
 from serving.core.state import ServableId
 from serving.dataplane import DataPlane
@@ -127,6 +127,90 @@ def test_an_instance_that_dies_costs_the_requests_in_flight_at_most_and_comes_ba
     answered = scored(servable, [tiny.records[:1]] * 50)
     assert {r.outcome for r in answered} == {Outcome.OK}
     assert {r.instance for r in answered} == {instances.address(0), instances.address(1)}
+
+
+@dataclass
+class Told:
+    """What the metrics were told."""
+
+    ended: Counter[tuple[str, str]] = field(default_factory=Counter)
+    retried: list[str] = field(default_factory=list)
+    in_flight: dict[str, int] = field(default_factory=dict)
+    busiest: int = 0
+    waiting: list[int] = field(default_factory=lambda: [0])
+    had_no_room: list[str] = field(default_factory=list)
+
+    def events(self) -> FleetEvents:
+        return FleetEvents(
+            attempted=lambda address, ended: self.ended.update([(address, ended.value)]),
+            retried=self.retried.append,
+            in_flight=self._has,
+            waiting=self.waiting.append,
+            no_room=lambda: self.had_no_room.append("-"),
+        )
+
+    def _has(self, address: str, requests: int) -> None:
+        self.in_flight[address] = requests
+        self.busiest = max(self.busiest, requests)
+
+
+def test_every_attempt_is_told_and_one_that_is_sent_again_as_well(
+    instances: Instances, tiny: Tiny, tiny_served: Served, remote: MakeRemote, load: Load
+) -> None:
+    for _ in range(2):
+        instances.add(StandIn({("tiny", 1): tiny_served}))
+    told = Told()
+    servable = load(remote(instances.settings(probe_seconds=60.0), told.events()))
+    first, second = map(instances.address, (0, 1))
+    assert not told.ended, "golden gates are no requests"
+    scored(servable, [tiny.records[:1]] * 4)
+    assert told.ended == {(first, "ok"): 2, (second, "ok"): 2}
+    told.ended.clear()
+    instances.stand_ins[0].states["tiny", 1] = "END"
+    scored(servable, [tiny.records[:1]] * 4)
+    assert told.ended == {(first, "no_such_version"): 1, (second, "ok"): 4}
+    assert told.retried == [first]
+    assert (told.busiest, set(told.in_flight.values())) == (1, {0})
+    assert (told.waiting, told.had_no_room) == ([0], [])
+
+
+def test_timeouts_errors_and_full_queues_are_told_apart(
+    instances: Instances, tiny: Tiny, tiny_served: Served, remote: MakeRemote, load: Load
+) -> None:
+    stand_in = instances.add(StandIn({("tiny", 1): tiny_served}))
+    told = Told()
+    servable = load(remote(instances.settings(timeout_seconds=1.0), told.events()))
+    stand_in.queue_is_full = True
+    scored(servable, [tiny.records[:1]])
+    stand_in.queue_is_full = False
+    stand_in.models["tiny", 1] = replace(tiny_served, compute=lambda _feeds: {"output": "?"})
+    scored(servable, [tiny.records[:1]])
+    stand_in.models["tiny", 1] = tiny_served
+    stand_in.hangs.set()
+    scored(servable, [tiny.records[:1]])
+    stand_in.hangs.clear()
+    address = instances.address(0)
+    assert told.ended == {(address, "busy"): 1, (address, "error"): 1, (address, "timeout"): 1}
+    assert told.retried == []
+
+
+def test_who_waits_for_room_is_told_and_who_gave_up(
+    instances: Instances, tiny: Tiny, tiny_served: Served, remote: MakeRemote, load: Load
+) -> None:
+    stand_in = instances.add(StandIn({("tiny", 1): tiny_served}))
+    told = Told()
+    settings = instances.settings(max_in_flight=1, timeout_seconds=0.5)
+    servable = load(remote(settings, told.events()))
+    stand_in.hangs.set()
+    answered = scored(servable, [tiny.records[:1]] * 3, in_flight=3)
+    stand_in.hangs.clear()
+    assert {r.outcome for r in answered} == {Outcome.TIMEOUT}
+    queued = [r for r in answered if r.latency.queue_ns and not r.instance]
+    assert len(told.had_no_room) == len(queued) >= 1
+    assert all(r.latency.queue_ns > 3e8 and not r.latency.backend_ns for r in queued)
+    assert max(told.waiting) >= 1
+    assert told.waiting[-1] == 0
+    assert (told.busiest, told.in_flight) == (1, {instances.address(0): 0})
 
 
 def test_an_instance_that_comes_back_with_another_model_gets_no_request(

@@ -64,7 +64,7 @@ def states(manager: ConcurrentManager[Servable]) -> dict[str, str]:
     return {f"{s.id.name}/{s.id.version}": s.state.value for s in manager.statuses()}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

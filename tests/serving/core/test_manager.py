@@ -487,7 +487,7 @@ def test_each_new_state_is_told_in_order_and_the_listener_can_fail_nothing(shelf
     ]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

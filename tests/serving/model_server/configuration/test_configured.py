@@ -73,7 +73,7 @@ def refusal(call: Callable[[], object]) -> tuple[Code, str]:
     return caught.value.code, caught.value.message
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consistency.log.entry import decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.line import decode_line
 from consistency.records import Column
 from tests.fixtures.scored import make_request
 
