@@ -25,7 +25,7 @@ from monitors.reference_blocks import ReferenceBlocks
 from monitors.thresholds.calibration import Calibration, Effects, thresholds_by_name
 from monitors.thresholds.days import FEWEST_BLOCKS
 from monitors.thresholds.multiplicity import AlarmRate
-from monitors.thresholds.rolling import WINDOWS, rolling_blocks
+from monitors.thresholds.rolling import rolling_blocks, windows_back
 from monitors.thresholds.sequential import SequentialDetector
 from monitors.thresholds.statistics import Statistic
 
@@ -71,7 +71,7 @@ class WindowJudge:
         self._blocks = self._reference_blocks() if known else None
         self._frozen = None if self._blocks is None else self._learn(self._blocks)
         self._rolling: Calibration | None = None
-        self._learned_at = 0
+        self._learned_from: list[WindowRecord] = []
 
     def judge(
         self, window: Window, counts: WindowCounts, earlier: Sequence[WindowRecord]
@@ -100,12 +100,12 @@ class WindowJudge:
         if self._baseline is not Baseline.ROLLING:
             return self._frozen
         held = [r for r in earlier if r.complete and r.verdict is not Verdict.TOO_FEW_ROWS]
-        if self._rolling is None or len(held) != self._learned_at:
-            last = held[-WINDOWS:]
+        last = held[-windows_back(self._length_s) :]
+        if self._rolling is None or not _very_same(last, self._learned_from):
             parts = [(r.window.start_s, r.counts.features, r.counts.scores) for r in last]
             blocks = rolling_blocks(parts, self._length_s, self._blocks)
             self._rolling = None if blocks is None else self._learn(blocks)
-            self._learned_at = len(held)
+            self._learned_from = last
         return self._rolling or self._frozen
 
     def _learn(self, blocks: ReferenceBlocks) -> Calibration | None:
@@ -133,6 +133,10 @@ class WindowJudge:
             states = list(detector.follow([*(each.get(name) for each in before), deviation]))
             if states[-1].alarm:
                 yield name
+
+
+def _very_same(first: Sequence[WindowRecord], second: Sequence[WindowRecord]) -> bool:
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))
 
 
 def _followed(measures: Sequence[Measure]) -> dict[str, float]:

@@ -22,12 +22,14 @@ from monitors.drift.windows import Window
 from monitors.psi import population_stability_index
 from monitors.reference import CategoryReference, Counts, Reference, ReferenceSet
 from monitors.thresholds.calibration import Calibration, Finding, thresholds_by_name
-from monitors.thresholds.multiplicity import AlarmRate
-from monitors.thresholds.sampling import effect_psi_limit, noise_psi
+from monitors.thresholds.multiplicity import SHARES, AlarmRate, discoveries
+from monitors.thresholds.sampling import effect_psi_limit, exceeding_chance, noise_psi
 from monitors.thresholds.statistics import Statistic
 
 MODERATE_PSI: Final = 0.1
 MAJOR_PSI: Final = 0.25
+FALSE_DISCOVERIES: Final = 0.1
+"""Share of the list of what has moved in a window with an alarm that chance may have put there."""
 
 
 class Verdict(StrEnum):
@@ -105,6 +107,7 @@ class Measure:
         reference_missing_ratio: the same of the training sample; reference_unseen_ratio likewise.
         findings: what the calibrated thresholds say, one for each statistic; none without them.
         lasting: whether a small shift that stays has passed its limit in this window.
+        chance: that a window without drift is as far off; with findings, of any of them.
     """
 
     name: str
@@ -121,6 +124,7 @@ class Measure:
     reference_unseen_ratio: float
     findings: tuple[Finding, ...] = ()
     lasting: bool = False
+    chance: float = 1.0
 
     @property
     def reason(self) -> str:
@@ -180,6 +184,19 @@ class Judgement:
         if self.verdict is not Verdict.DRIFT:
             return ()
         return tuple(m for m in self.measures if m.drifted and m.decides)
+
+    @property
+    def moved(self) -> tuple[Measure, ...]:
+        """All measures that have moved, when there is an alarm: a list to look into.
+
+        At most the share `FALSE_DISCOVERIES` of it is expected to be there by chance, however many
+        measures there are and however they depend on each other.
+        """
+        if self.verdict is not Verdict.DRIFT:
+            return ()
+        found = discoveries([m.chance for m in self.measures], FALSE_DISCOVERIES)
+        pairs = zip(self.measures, found, strict=True)
+        return tuple(m for m, is_found in pairs if is_found or (m.drifted and m.decides))
 
     @property
     def features(self) -> tuple[Measure, ...]:
@@ -268,7 +285,8 @@ def _calibrated(
             continue
         found = held.judge(counts[measure.name], phase, calibration.effects)
         drifted = any(f.alarm for f in found)
-        decided.append(replace(measure, findings=found, drifted=drifted))
+        chance = min((f.chance / SHARES[f.statistic] for f in found), default=1.0)
+        decided.append(replace(measure, findings=found, drifted=drifted, chance=min(chance, 1.0)))
     return decided
 
 
@@ -304,6 +322,7 @@ class _Test:
             reference_missing_ratio=missing_before,
             unseen_ratio=unseen,
             reference_unseen_ratio=unseen_before,
+            chance=exceeding_chance(held, *rows, psi, self.effect_psi),
         )
 
 

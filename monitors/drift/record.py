@@ -13,7 +13,7 @@ from monitors.drift.windows import TimeBasis, Window
 from monitors.errors import MonitorError
 
 FORMAT: Final = 1
-"""Version of the file's layout."""
+"""Version of the JSON's layout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class WindowRecord:
 
         Args:
             value: the JSON.
-            where: the file, for messages.
+            where: it was, for messages.
 
         Raises:
             MonitorError: it is something else, or damaged.
@@ -105,6 +105,4 @@ class WindowRecord:
                 Judgement(Verdict(value["verdict"]), measures),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise MonitorError(
-                f"{where}: no judged window ({e!r}); remove the file, the next run makes it anew"
-            ) from e
+            raise MonitorError(f"{where}: no judged window ({e!r}); remove it") from e

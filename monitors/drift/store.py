@@ -1,9 +1,10 @@
-"""Keeps judged windows: one JSON file each, written only when something in it has changed.
+"""Files of a drift job: written only when something in them has changed, and those of old.
+
+Judged windows are kept in a database (`history.py`). Releases before that kept one JSON file each,
 
     <folder>/<model>/<version>/<length>-<time basis>/windows/2013-12-01T000000Z.json
 
-A file that would not change is not touched: running the job again leaves every byte and every
-modification time as it was.
+which are read once, when the job first meets the database, and never again.
 """
 
 from __future__ import annotations
@@ -23,43 +24,21 @@ WINDOWS_FOLDER: Final = "windows"
 
 
 class Change(StrEnum):
-    """What a run did to a window's file."""
+    """What a run did to a window or a file."""
 
     NEW = "new"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
 
 
-class WindowStore:
-    """The judged windows of one job: one model version, window length and time basis.
+def former_windows(folder: Path) -> list[WindowRecord]:
+    """Return the windows that an earlier release kept in a job's folder, the earliest first.
 
-    Args:
-        folder: of the job; made when the first window is saved.
+    Raises:
+        MonitorError: a file cannot be read.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def load(self) -> list[WindowRecord]:
-        """Return every window that was kept, the earliest first.
-
-        Raises:
-            MonitorError: a file cannot be read.
-        """
-        paths = (self.folder / WINDOWS_FOLDER).glob("*.json")
-        return sorted((_read(path) for path in paths), key=lambda record: record.window)
-
-    def save(self, record: WindowRecord) -> Change:
-        """Keep a window.
-
-        Raises:
-            MonitorError: the file cannot be written.
-        """
-        name = record.window.start.replace(":", "")
-        data = orjson.dumps(
-            record.to_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        )
-        return write_if_changed(self.folder / WINDOWS_FOLDER / f"{name}.json", data)
+    paths = (folder / WINDOWS_FOLDER).glob("*.json")
+    return sorted((_read(path) for path in paths), key=lambda record: record.window)
 
 
 def write_if_changed(path: Path, data: bytes) -> Change:
@@ -72,19 +51,28 @@ def write_if_changed(path: Path, data: bytes) -> Change:
         held = path.read_bytes() if path.exists() else None
         if held == data:
             return Change.UNCHANGED
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         _replace(path, data)
     except OSError as e:
-        raise MonitorError(
-            f"{e.filename or path}: {e.strerror}; name a writable folder with --out"
-        ) from e
+        raise _not_writable(path, e) from e
     return Change.NEW if held is None else Change.CHANGED
 
 
-def find_jobs(folder: Path) -> list[Path]:
-    """Return the folders below `folder` (or it itself) that hold judged windows, by path."""
-    found = (p.parent for p in folder.rglob(WINDOWS_FOLDER) if any(p.glob("*.json")))
-    return sorted(found)
+def make_folder(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        MonitorError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise _not_writable(folder, e) from e
+
+
+def _not_writable(path: Path, error: OSError) -> MonitorError:
+    where = error.filename or path
+    return MonitorError(f"{where}: {error.strerror}; name a writable folder with --out")
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -105,5 +93,5 @@ def _read(path: Path) -> WindowRecord:
     try:
         value = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as e:
-        raise MonitorError(f"{path}: {e}; remove the file, the next run makes it anew") from e
+        raise MonitorError(f"{path}: {e}; remove it") from e
     return WindowRecord.from_json(value, path)

@@ -1,62 +1,33 @@
-"""`samescore drift run|show`."""
+"""`samescore drift run|show|history`."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 import time
-from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import click
-from rich.console import Console
 
 from consistency.errors import ConfigError
-from consistency.jsontype import Json
-from monitors.drift.baseline import Baseline
 from monitors.drift.judgement import Thresholds
-from monitors.drift.record import WindowRecord
-from monitors.drift.store import WindowStore, find_jobs
-from monitors.drift.windows import TimeBasis, WindowLength
-from monitors.errors import MonitorError
-from samescore.cli.options import ANY_PATH, FOLDER, EnumValue, json_option, print_json
+from monitors.drift.record import Subject
+from monitors.drift.windows import WindowLength
+from monitors.reference import ReferenceSet
+from samescore.cli.drift_history import history, show
+from samescore.cli.drift_options import DriftOptions, drift_options
+from samescore.cli.engine_options import engine_options
+from samescore.cli.options import FOLDER, json_option, model_trust, print_json
+from samescore.drifts.counted import Counted
 from samescore.drifts.job import run_drift, write_summary
-from samescore.drifts.run import EXIT_CODES, DriftJob, DriftRun, Outcome, window_summary
-from samescore.drifts.text import conclusion, show_run, warnings_of, windows_table
-from samescore.progress import progress
-
-
-class _Length(click.ParamType[WindowLength]):
-    name = "length"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> WindowLength:
-        try:
-            return WindowLength.parse(str(value))
-        except ConfigError as e:
-            self.fail(str(e), param, ctx)
-
-
-class _Options(TypedDict):
-    """What a run can be told, as click gives it."""
-
-    bundle: Path
-    length: WindowLength
-    by: TimeBasis
-    out: Path | None
-    include_open: bool
-    last: int
-    textfile: Path | None
-    pushgateway: str | None
-    threshold: float
-    significance: float
-    min_rows: int
-    report_only: tuple[str, ...]
-    baseline: Baseline
-    false_alarm_windows: float
-    with_html: bool
+from samescore.drifts.run import EXIT_CODES, DriftJob, DriftRun, Outcome
+from samescore.drifts.text import conclusion, show_run, warnings_of
+from samescore.drifts.units import CountInUnits, size_bytes
+from samescore.engines.work import Engine
+from samescore.progress import byte_progress, progress
 
 
 @click.group("drift")
@@ -64,45 +35,21 @@ def command() -> None:
     """Judge the windows of a request log against the frozen reference."""
 
 
+command.add_command(show)
+command.add_command(history)
+
+
 @command.command("run")
 @click.argument("log", type=FOLDER)
-@click.option("--bundle", type=FOLDER, required=True, metavar="DIR",
-              help="The bundle that served: BASE/MODEL/VERSION.")  # fmt: skip
-@click.option("--window", "length", type=_Length(), default="1d", show_default=True,
-              help="Length of a window: 30m, 6h, 1d, 7d; aligned to the epoch in UTC.")  # fmt: skip
-@click.option("--by", type=EnumValue(TimeBasis), default=TimeBasis.EVENT.value, show_default=True,
-              help="Time that puts a request into its window; one without an event time goes by "
-              "its ingest time.")  # fmt: skip
-@click.option("--out", type=ANY_PATH, metavar="FOLDER",
-              help="Where judged windows are kept.  [default: LOG/../drift]")  # fmt: skip
-@click.option("--include-open", is_flag=True, help="Also judge the window that is not over yet.")
-@click.option("--last", type=click.IntRange(1), default=1, show_default=True,
-              help="So many of the latest windows decide the exit code.")  # fmt: skip
-@click.option("--threshold", type=float, default=0.25, show_default=True,
-              help="Without calibrated thresholds: the largest population stability index that "
-              "does not matter.")  # fmt: skip
-@click.option("--significance", type=float, default=0.001, show_default=True,
-              help="Without calibrated thresholds: chance of a false alarm of a window by "
-              "sampling noise.")  # fmt: skip
-@click.option("--baseline", type=EnumValue(Baseline), default=Baseline.REFERENCE.value,
-              show_default=True, help="What says how windows vary without drift: the days of the "
-              "reference, the windows before (rolling), or sampling noise alone.")  # fmt: skip
-@click.option("--false-alarm-windows", type=float, default=60.0, show_default=True,
-              help="With calibrated thresholds: windows between two false alarms.")  # fmt: skip
-@click.option("--min-rows", type=click.IntRange(1), default=200, show_default=True,
-              help="A window with fewer scored rows gets no verdict.")  # fmt: skip
-@click.option("--report-only", multiple=True, metavar="FEATURE",
-              help="Measured, but does not decide: a name or a pattern; repeat.")  # fmt: skip
-@click.option("--textfile", type=ANY_PATH, metavar="FILE.prom",
-              help="Metrics for node_exporter's textfile collector.")  # fmt: skip
-@click.option("--pushgateway", metavar="URL", help="Push the metrics to this Pushgateway.")
-@click.option("--html", "with_html", is_flag=True, help="Write report.html, plots included.")
+@drift_options
+@engine_options
 @json_option
-def run(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
+def run(log: Path, engine: Engine, as_json: bool, **options: Unpack[DriftOptions]) -> None:
     """Judge the windows of the request log in LOG.
 
-    Counts features and scores by window, in the buckets that were frozen at training, and keeps one
-    JSON file a window. Running it again changes nothing, unless the log has changed.
+    Counts features and scores by window, in the buckets that were frozen at training, and keeps
+    every judgement in a history. Running it again changes nothing, unless the log has changed;
+    windows that were missed are made up for.
 
     \b
     Example:
@@ -112,8 +59,9 @@ def run(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
     usage or unusable input.
     """
     _check_outputs(options)
-    with progress("counting", None) as step:
-        found = run_drift(_job(log, options), time.time(), step)
+    count = partial(_counted, engine)
+    found = run_drift(_job(log, options), time.time(), count, partial(progress, "judging windows"))
+    found = _explained(found, options)
     write_summary(found)
     if options["with_html"]:
         from samescore.drifts.report import write_report
@@ -121,7 +69,8 @@ def run(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
         write_report(found)
     if as_json:
         changes = {w.start: change.value for w, change in found.changes.items()}
-        print_json(found.to_json() | {"folder": str(found.folder), "changes": changes})
+        more = {"folder": str(found.folder), "history": found.place, "changes": changes}
+        print_json(found.to_json() | more)
         if found.outcome is Outcome.NOTHING_TO_JUDGE:
             click.echo(conclusion(found), err=True)
     else:
@@ -132,7 +81,28 @@ def run(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
     sys.exit(EXIT_CODES[found.outcome])
 
 
-def _job(log: Path, options: _Options) -> DriftJob:
+def _counted(
+    engine: Engine, log: Path, subject: Subject, reference: ReferenceSet, length: WindowLength
+) -> Counted:
+    with byte_progress("counting", size_bytes(log)) as step:
+        return CountInUnits(engine, step)(log, subject, reference, length)
+
+
+def _explained(found: DriftRun, options: DriftOptions) -> DriftRun:
+    """Return the run with its root cause; the model is loaded only where that was asked for."""
+    from samescore.drifts.root_cause import CauseSettings, explain
+
+    settings = CauseSettings(
+        options["root_cause"],
+        options["segments"],
+        options["threads"],
+        model_trust(options["trust_types"], options["allow_pickle"]),
+    )
+    with progress("explaining", None) as step:
+        return replace(found, root_cause=explain(found, settings, step, step))
+
+
+def _job(log: Path, options: DriftOptions) -> DriftJob:
     thresholds = Thresholds(
         options["threshold"],
         options["significance"],
@@ -140,6 +110,7 @@ def _job(log: Path, options: _Options) -> DriftJob:
         tuple(sorted(set(options["report_only"]))),
         options["false_alarm_windows"],
     )
+    until_us = options["until"]
     return DriftJob(
         log=log,
         bundle=options["bundle"],
@@ -150,12 +121,16 @@ def _job(log: Path, options: _Options) -> DriftJob:
         baseline=options["baseline"],
         include_open=options["include_open"],
         last=options["last"],
+        history=options["history"],
+        lateness_s=options["lateness"],
+        until_s=None if until_us is None else until_us / 1e6,
+        most_windows=options["most_windows"],
     )
 
 
-def _check_outputs(options: _Options) -> None:
+def _check_outputs(options: DriftOptions) -> None:
     """Refuse what could not be written before the log is read."""
-    needed = ["scipy"]
+    needed = ["scipy", "sqlalchemy"]
     needed += ["jinja2", "matplotlib"] * options["with_html"]
     textfile, url = options["textfile"], options["pushgateway"]
     needed += ["prometheus_client"] * (textfile is not None or url is not None)
@@ -174,7 +149,7 @@ def _check_outputs(options: _Options) -> None:
         check_pushgateway(url)
 
 
-def _export(found: DriftRun, options: _Options) -> None:
+def _export(found: DriftRun, options: DriftOptions) -> None:
     """Write the metrics; without a verdict the old ones stay, and their age raises the alert."""
     textfile, url = options["textfile"], options["pushgateway"]
     if found.latest is None or (textfile is None and url is None):
@@ -187,39 +162,3 @@ def _export(found: DriftRun, options: _Options) -> None:
         write_textfile(textfile, registry)
     if url is not None:
         push(url, registry, found.subject.model, found.subject.version)
-
-
-@command.command("show")
-@click.argument("folder", type=FOLDER)
-@json_option
-def show(folder: Path, as_json: bool) -> None:
-    """Show the windows that were judged so far and kept in FOLDER.
-
-    \b
-    Example:
-      samescore drift show drift
-
-    Exit code 2 when there are none.
-    """
-    jobs = {path: WindowStore(path).load() for path in find_jobs(folder)}
-    if not jobs:
-        raise MonitorError(
-            f"{folder}: no judged window in it; name the --out of samescore drift run"
-        )
-    if as_json:
-        print_json([_job_json(path, records) for path, records in jobs.items()])
-        return
-    console = Console()
-    for path, records in jobs.items():
-        console.print(windows_table(path.relative_to(folder.parent).as_posix(), records))
-
-
-def _job_json(path: Path, records: Sequence[WindowRecord]) -> dict[str, Json]:
-    subject = records[-1].subject
-    return {
-        "folder": str(path),
-        "model": subject.model,
-        "version": subject.version,
-        "by": subject.by.value,
-        "windows": [window_summary(record) for record in records],
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 from monitors.drift.judgement import Verdict
 from monitors.drift.store import write_if_changed
 from samescore import __version__
+from samescore.drifts.cause_plots import cause_plots
+from samescore.drifts.cause_text import METHOD, UNPROVEN, headline, proof, segment_method
 from samescore.drifts.plots import Timeline, gaps_by_window, psi_by_window, scores_by_window
 from samescore.drifts.run import DriftRun, Outcome
 from samescore.drifts.text import conclusion, warnings_of
@@ -30,7 +33,8 @@ def write_report(run: DriftRun) -> Path:
         MonitorError: it cannot be written.
     """
     path = run.folder / "report.html"
-    write_if_changed(path, render(run, draw(run)).encode())
+    causes = [] if run.root_cause is None else cause_plots(run.root_cause)
+    write_if_changed(path, render(run, draw(run), causes).encode())
     return path
 
 
@@ -47,7 +51,7 @@ def draw(run: DriftRun) -> list[Plot]:
     return plots
 
 
-def render(run: DriftRun, plots: list[Plot]) -> str:
+def render(run: DriftRun, plots: list[Plot], causes: Sequence[Plot] = ()) -> str:
     """Return the page: the same bytes for the same run, whenever it is made."""
     from jinja2 import Environment, StrictUndefined
 
@@ -58,6 +62,11 @@ def render(run: DriftRun, plots: list[Plot]) -> str:
         "count": lambda n: f"{n:,}",
         "percent": lambda ratio: f"{ratio:.2%}",
         "psi": lambda value: f"{value:.3f}",
+        "score": lambda value: f"{value:.4g}",
+        "change": lambda value: f"{value:+.4g}",
+        "headline": headline,
+        "proof": proof,
+        "segment_method": segment_method,
     }
     source = resources.files("samescore.drifts").joinpath(TEMPLATE).read_text(encoding="utf-8")
     measured = [r for r in run.history if r.judgement.measures]
@@ -75,5 +84,10 @@ def render(run: DriftRun, plots: list[Plot]) -> str:
         judged=sum(r.verdict is not Verdict.TOO_FEW_ROWS for r in run.history),
         rows=sum(r.counts.rows for r in run.history),
         plots=plots,
+        cause=run.root_cause,
+        cause_plots=causes,
+        method=METHOD,
+        unproven=UNPROVEN,
+        revised=run.to_json()["revisions"],
         version=__version__,
     )

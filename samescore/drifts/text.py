@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from monitors.drift.judgement import Measure, Verdict
+from monitors.drift.judgement import FALSE_DISCOVERIES, Measure, Verdict
+from monitors.drift.plan import Reason
 from monitors.drift.record import WindowRecord
 from monitors.drift.store import Change
 from monitors.drift.windows import gaps, utc_text
+from samescore.drifts.cause_text import cause_lines
 from samescore.drifts.run import DriftRun, Outcome
 
 _STYLES: Final = {
     Verdict.DRIFT: "bold red",
     Verdict.TOO_FEW_ROWS: "yellow",
     Verdict.NO_DRIFT: "",
+}
+_WHY: Final = {
+    Reason.FIRST: "it was judged for the first time",
+    Reason.MORE_ROWS: "since more requests came",
+    Reason.SETTINGS: "since thresholds or baseline are others",
+    Reason.EARLIER_WINDOW: "since a window before it was judged anew",
+    Reason.IMPORTED: "it comes from an earlier release",
 }
 _MOST_LISTED: Final = 10
 _MOST_WINDOWS: Final = 31
@@ -30,15 +40,31 @@ def show_run(found: DriftRun) -> None:
     if found.history:
         title = f"{subject.model}/{subject.version}: windows of {found.job.length} by {subject.by}"
         console.print(windows_table(title, found.history[-_MOST_WINDOWS:]))
-    if len(found.history) > _MOST_WINDOWS:
-        earlier = len(found.history) - _MOST_WINDOWS
-        console.print(f"{earlier} earlier windows: samescore drift show {found.folder}",
+    earlier = found.earlier + max(len(found.history) - _MOST_WINDOWS, 0)
+    if earlier:
+        console.print(f"{earlier} earlier windows: samescore drift show {history_option(found)}",
                       markup=False, soft_wrap=True)  # fmt: skip
     did = {c: sum(change is c for change in found.changes.values()) for c in Change}
     told = ", ".join(f"{n} {change.value}" for change, n in did.items())
-    console.print(f"windows in the log: {told}; kept in {found.folder}", soft_wrap=True)
+    console.print(f"windows in the log: {told}; kept in {found.place}", soft_wrap=True)
     console.print(conclusion(found), markup=False, soft_wrap=True,
                   style=_STYLES[_as_verdict(found)])  # fmt: skip
+    for line in cause_lines(found.root_cause) if _tells_cause(found) else ():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in also_moved(found):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _tells_cause(found: DriftRun) -> bool:
+    """Return whether the root cause is for the terminal: of drift, or because it was asked for."""
+    cause = found.root_cause
+    asked = cause is not None and bool(cause.attribution or cause.segments)
+    return asked or found.outcome is Outcome.DRIFT
+
+
+def history_option(found: DriftRun) -> str:
+    """Return what names the history to another command."""
+    return f"{found.job.folder}" if found.job.history is None else f"--history {found.place}"
 
 
 def _as_verdict(found: DriftRun) -> Verdict:
@@ -64,7 +90,23 @@ def conclusion(found: DriftRun) -> str:
 
 def _told(measure: Measure) -> str:
     because = f" ({measure.reason})" if measure.reason else ""
-    return f"{measure.name} {measure.psi:.3g}{because}"
+    return f"{measure.name} {measure.psi:.3g}, {measure.band.value}{because}"
+
+
+def also_moved(found: DriftRun) -> list[str]:
+    """Return what else has moved in windows with an alarm, a line each."""
+    told = []
+    for record in found.deciding:
+        judgement = record.judgement
+        others = [m.name for m in judgement.moved if m not in judgement.drifted]
+        if others:
+            more = ", ..." if len(others) > _MOST_LISTED else ""
+            told.append(
+                f"{record.window.label}: {len(others)} others have moved too (at most "
+                f"{FALSE_DISCOVERIES:.0%} of the whole list by chance): "
+                f"{', '.join(others[:_MOST_LISTED])}{more}"
+            )
+    return told
 
 
 def _why_nothing(found: DriftRun) -> str:
@@ -108,8 +150,39 @@ def warnings_of(found: DriftRun) -> list[str]:
             f"the log now holds fewer requests than were counted before, these windows stay as "
             f"they were: {', '.join(w.label for w in found.kept[:_MOST_LISTED])}"
         )
-    told += _told_gaps(found)
+    told += [*_told_lateness(found), *_told_revisions(found), *_told_gaps(found)]
     return told
+
+
+def _told_lateness(found: DriftRun) -> list[str]:
+    told = []
+    if found.too_late:
+        first = [f"{w.label} ({requests})" for w, requests in found.too_late.items()]
+        more = ", ..." if len(first) > _MOST_LISTED else ""
+        told.append(
+            f"{sum(found.too_late.values())} requests came too late to count, after their window "
+            f"was settled: {', '.join(first[:_MOST_LISTED])}{more}; --lateness grants longer"
+        )
+    if found.behind:
+        told.append(
+            f"{found.behind} windows are left for the next run: this one ended at --most-windows "
+            f"{found.job.most_windows}"
+        )
+    return told
+
+
+def _told_revisions(found: DriftRun) -> list[str]:
+    """Tell the verdicts that have changed; every other revision is in the history."""
+    told = [
+        f"{after.record.window.label}: the verdict changed from "
+        f"{before.record.verdict.value.replace('_', ' ')} to "
+        f"{after.record.verdict.value.replace('_', ' ')}, {_WHY[after.reason]}"
+        for before, after in itertools.pairwise(found.revisions)
+        if before.record.window == after.record.window
+        and before.record.verdict is not after.record.verdict
+    ]
+    more = len(told) - _MOST_LISTED
+    return [*told[-_MOST_LISTED:], *[f"{more} earlier verdicts changed too"] * (more > 0)]
 
 
 def _told_gaps(found: DriftRun) -> list[str]:
@@ -146,4 +219,4 @@ def windows_table(title: str, records: Sequence[WindowRecord]) -> Table:
 
 def _largest(record: WindowRecord) -> str:
     top = max(record.judgement.features, key=lambda m: m.psi, default=None)
-    return "-" if top is None else f"{top.psi:.3f} {top.name}"
+    return "-" if top is None else f"{top.psi:.3f} {top.name} ({top.band.value})"

@@ -149,10 +149,9 @@ def test_a_second_run_changes_nothing(three_days: Path, tiny: Tiny) -> None:
     folder = three_days.parent / "drift"
     before = files(folder)
     assert set(before) == {
+        "history.sqlite",
         "tiny/1/1d-event/report.html",
         "tiny/1/1d-event/summary.json",
-        "tiny/1/1d-event/windows/2026-01-01T000000Z.json",
-        "tiny/1/1d-event/windows/2026-01-03T000000Z.json",
     }
     second = drift(three_days, tiny, "--html", "--json")
     assert files(folder) == before
@@ -165,27 +164,29 @@ def test_a_second_run_changes_nothing(three_days: Path, tiny: Tiny) -> None:
 
 def test_late_requests_count_to_their_window_on_the_next_run(three_days: Path, tiny: Tiny) -> None:
     drift(three_days, tiny)
-    folder = three_days.parent / "drift"
-    before = files(folder)
     serve_days(tiny, three_days, {"2026-01-01": dearer(tiny)})
-    value = drift(three_days, tiny, "--json").json
+    value = drift(three_days, tiny, "--lateness", "366d", "--json").json
     assert value["changes"] == {
         "2026-01-01T00:00:00Z": "changed",
         "2026-01-03T00:00:00Z": "unchanged",
     }
     assert [(w["rows"], w["verdict"]) for w in value["windows"]] == [(600, "drift"), (300, "drift")]
-    untouched = "tiny/1/1d-event/windows/2026-01-03T000000Z.json"
-    assert files(folder)[untouched] == before[untouched]
 
 
 def test_other_lengths_and_time_bases_are_kept_apart(three_days: Path, tiny: Tiny) -> None:
     drift(three_days, tiny)
     before = files(three_days.parent / "drift")
+    del before["history.sqlite"]
     drift(three_days, tiny, "--window", "7d")
     drift(three_days, tiny, "--by", "ingest", "--include-open")
     after = files(three_days.parent / "drift")
     assert {name: after[name] for name in before} == before
+    del after["history.sqlite"]
     assert {name.split("/")[2] for name in after} == {"1d-event", "7d-event", "1d-ingest"}
+    jobs = samescore("drift", "show", three_days.parent / "drift", "--json").json
+    assert [(job["window"], job["by"]) for job in jobs] == [
+        ("1d", "event"), ("1d", "ingest"), ("7d", "event"),
+    ]  # fmt: skip
 
 
 def test_windows_that_the_log_has_lost_stay_as_they_were(three_days: Path, tiny: Tiny) -> None:
@@ -199,9 +200,7 @@ def test_windows_that_the_log_has_lost_stay_as_they_were(three_days: Path, tiny:
     assert ran.code == 1
     assert ran.json["kept"] == ["2026-01-03T00:00:00Z"]
     assert [w["rows"] for w in ran.json["windows"]] == [300, 300]
-    windows = [name for name in before if "/windows/" in name]
-    after = files(three_days.parent / "drift")
-    assert {n: after[n] for n in windows} == {n: before[n] for n in windows}
+    assert files(three_days.parent / "drift")["history.sqlite"] == before["history.sqlite"]
     assert "the log now holds fewer requests than were counted before" in ran.err
 
 
@@ -335,15 +334,6 @@ def test_a_bundle_that_is_none_is_told(three_days: Path, tmp_path: Path) -> None
     assert "Missing option '--bundle'" in mistake("drift", "run", three_days)
 
 
-def test_a_damaged_window_file_is_told(three_days: Path, tiny: Tiny) -> None:
-    drift(three_days, tiny)
-    path = three_days.parent / "drift/tiny/1/1d-event/windows/2026-01-01T000000Z.json"
-    path.write_text("{}")
-    said = mistake("drift", "run", three_days, "--bundle", tiny.bundle)
-    assert f"{path.name}: no judged window" in said
-    assert "remove the file" in said
-
-
 # ---- outputs -----------------------------------------------------------------------------------
 
 
@@ -396,7 +386,7 @@ def test_the_report_needs_no_network_and_tells_what_was_skipped(
     (three_days / "cut.jsonl.open").write_bytes(b"{")
     assert drift(three_days, tiny, "--html").code == 1
     page = (three_days.parent / "drift/tiny/1/1d-event/report.html").read_text()
-    assert page.count("data:image/svg+xml;base64,") == 3
+    assert page.count("data:image/svg+xml;base64,") == 4
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
     assert "Drift in 2026-01-03" in page

@@ -103,3 +103,40 @@ def test_a_time_must_be_a_timestamp_of_every_record(tiny: Tiny, tmp_path: Path) 
     )  # fmt: skip
     assert ran.code == 2
     assert "--reference-time 'amount': no timestamp that every record has" in ran.err
+
+
+def by_hour(hours: range, seed: int, rows: int = 30) -> tuple[list[dict[str, Any]], list[int]]:
+    """Return records whose amounts are higher after noon, and the hour of each."""
+    records, number = [], [hour for hour in hours for _ in range(rows)]
+    for hour, record in zip(number, make_records(len(number), seed=seed), strict=True):
+        records.append({**record, "amount": record["amount"] + 80.0 * (hour % 24 >= 12)})
+    return records, number
+
+
+@pytest.mark.parametrize("baseline", ["reference", "rolling"])
+def test_an_hour_is_compared_with_its_hour_of_the_day(
+    tiny: Tiny, tmp_path: Path, baseline: str
+) -> None:
+    records, number = by_hour(range(14 * 24), seed=11)
+    times = np.array(number) * 3_600_000_000 + 10
+    bundle = tiny.build(
+        tmp_path / "base", reference=records, reference_times=times, reference_block_s=3_600
+    )
+    morning, evening = (by_hour(range(h, h + 1), seed=h)[0] for h in (3, 15))
+    hours = {
+        "1970-01-15T03:00:00Z": morning,
+        "1970-01-15T15:00:00Z": evening,
+        "1970-01-16T03:00:00Z": evening,  # usual amounts, at an unusual hour
+    }
+    settings = LoadSettings(frozenset({"tiny_features"}), tiny.store)
+    servable = BundleLoader(ServableId("tiny", 1), bundle, settings).load()
+    serve_into_log(servable, tmp_path / "requests",
+                   [record_body(r, event_time=at) for at, r in hours.items()])  # fmt: skip
+    ran = samescore("drift", "run", tmp_path / "requests", "--bundle", bundle, "--window", "1h",
+                    "--min-rows", "20", "--baseline", baseline, "--json")  # fmt: skip
+    assert ran.json["uncalibrated"] == ""
+    verdicts = {w["start"]: w["verdict"] for w in ran.json["windows"]}
+    assert verdicts == dict(zip(hours, ["no_drift", "no_drift", "drift"], strict=True))
+    assert "amount_centred" in ran.json["windows"][-1]["drifted"]
+    days = samescore("drift", "run", tmp_path / "requests", "--bundle", bundle, "--json")
+    assert days.json["uncalibrated"] == "", "hours add up to days"

@@ -1,4 +1,4 @@
-"""Judged windows on disk: exact, and untouched unless something has changed."""
+"""Files of a drift job: untouched unless something has changed; those of earlier releases."""
 
 from __future__ import annotations
 
@@ -8,42 +8,28 @@ from pathlib import Path
 import orjson
 import pytest
 
-from monitors.drift.judgement import Verdict
 from monitors.drift.record import WindowRecord
-from monitors.drift.store import Change, WindowStore, find_jobs, write_if_changed
+from monitors.drift.store import Change, former_windows, make_folder, write_if_changed
 from monitors.drift.windows import Window
 from monitors.errors import MonitorError
 
 
-def test_a_window_survives_its_file_exactly(record: WindowRecord, tmp_path: Path) -> None:
-    assert record.verdict is Verdict.DRIFT
-    store = WindowStore(tmp_path / "job")
-    assert store.load() == []
-    assert store.save(record) is Change.NEW
-    (again,) = store.load()
-    assert again.to_json() == record.to_json()
-    assert again.judgement == record.judgement
-    assert again.subject == record.subject
+def save(record: WindowRecord, folder: Path) -> None:
+    """Write a window as earlier releases did."""
+    path = folder / "windows" / f"{record.window.start.replace(':', '')}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(orjson.dumps(record.to_json(), option=orjson.OPT_INDENT_2))
 
 
-def test_saving_the_same_again_touches_nothing(record: WindowRecord, tmp_path: Path) -> None:
-    store = WindowStore(tmp_path)
-    store.save(record)
-    (path,) = (tmp_path / "windows").iterdir()
-    before = path.stat()
-    assert store.save(record) is Change.UNCHANGED
-    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert store.save(replace(record, complete=False)) is Change.CHANGED
-    assert path.name == "2026-01-01T000000Z.json"
-    assert [p.name for p in path.parent.iterdir()] == [path.name], "no draft is left behind"
-
-
-def test_windows_come_back_in_the_order_of_time(record: WindowRecord, tmp_path: Path) -> None:
-    store = WindowStore(tmp_path)
+def test_windows_of_earlier_releases_come_back_in_the_order_of_time(
+    record: WindowRecord, tmp_path: Path
+) -> None:
+    assert former_windows(tmp_path) == []
     for day in (400, -3, 7):
-        store.save(replace(record, window=Window(day * 86_400, 86_400)))
-    assert [r.window.start_s // 86_400 for r in store.load()] == [-3, 7, 400]
+        save(replace(record, window=Window(day * 86_400, 86_400)), tmp_path)
+    held = former_windows(tmp_path)
+    assert [r.window.start_s // 86_400 for r in held] == [-3, 7, 400]
+    assert replace(held[0], window=record.window).to_json() == record.to_json()
 
 
 @pytest.mark.parametrize(
@@ -53,8 +39,8 @@ def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, damage: bytes) 
     folder = tmp_path / "windows"
     folder.mkdir()
     (folder / "w.json").write_bytes(damage)
-    with pytest.raises(MonitorError, match=r"w\.json: .*(remove the file|format 9)"):
-        WindowStore(tmp_path).load()
+    with pytest.raises(MonitorError, match=r"w\.json: .*(remove it|format 9)"):
+        former_windows(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["by", "verdict", "window", "counts", "measures", "thresholds"])
@@ -65,10 +51,23 @@ def test_a_missing_field_is_damage(record: WindowRecord, field: str) -> None:
         WindowRecord.from_json(value, "w.json")
 
 
-def test_a_folder_that_cannot_be_written_is_told(record: WindowRecord, tmp_path: Path) -> None:
+def test_writing_the_same_again_touches_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "job" / "summary.json"
+    assert write_if_changed(path, b"1") is Change.NEW
+    before = path.stat()
+    assert write_if_changed(path, b"1") is Change.UNCHANGED
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert write_if_changed(path, b"2") is Change.CHANGED
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "no draft is left behind"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "job").write_text("a file")
     with pytest.raises(MonitorError, match="name a writable folder with --out"):
-        WindowStore(tmp_path / "job").save(record)
+        write_if_changed(tmp_path / "job" / "summary.json", b"1")
+    with pytest.raises(MonitorError, match="name a writable folder with --out"):
+        make_folder(tmp_path / "job")
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -85,12 +84,3 @@ def test_a_failed_write_leaves_the_old_file(
         write_if_changed(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_jobs_are_found_below_a_folder(record: WindowRecord, tmp_path: Path) -> None:
-    jobs = [tmp_path / "a" / "1" / "1d-event", tmp_path / "b" / "2" / "7d-ingest"]
-    for job in reversed(jobs):
-        WindowStore(job).save(record)
-    (tmp_path / "c" / "windows").mkdir(parents=True)
-    assert find_jobs(tmp_path) == jobs
-    assert find_jobs(jobs[0]) == jobs[:1]
