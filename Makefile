@@ -19,12 +19,19 @@ EXAMPLES := -e examples/flights -e examples/libsvm -e examples/text
 demo: $(VENV)/.demo-installed ## The whole path on real flights; leaves build/demo/report.html and summary.json
 	@$(BIN)/samescore demo $(ARGS)
 
-# Both halves run whatever the first one says; either one's failure fails the target.
+# One process a core, as many as memory allows: each holds TensorFlow and torch. A process takes file
+# by file, so that what a file's tests share is made once.
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+PYTEST := $(BIN)/pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+# Both halves run whatever the first one says; either one's failure fails the target. Bytecode is
+# kept, whatever the surroundings say: the tests start hundreds of processes that would compile anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint ## Everything CI runs: lint, then the quick tests, then the slow ones
 	@status=0; \
 	tests/components.sh install || true; \
-	$(BIN)/pytest -m "not slow" $(ARGS) || status=1; \
-	$(BIN)/pytest -m slow $(ARGS) || status=1; \
+	$(PYTEST) -m "not slow" $(ARGS) || status=1; \
+	$(PYTEST) -m slow --durations=15 $(ARGS) || status=1; \
 	tests/components.sh check || status=1; \
 	exit $$status
 

@@ -1,18 +1,72 @@
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from serving.loaders.tensorflow_runtime import start_tensorflow
+from tests.fixtures.figures import show_figures, tell
+from tests.fixtures.longest_first import longest_first
+from tests.fixtures.time_limit import time_limit
 from tests.fixtures.tiny import PACKAGE, SOURCE, Tiny, build_tiny
 
 # Other processes share the cores: a slow example is no failure. The same examples every time: a red
 # test stays red until it is mended.
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+__all__ = ["tell", "tiny"]
+# Model libraries read it when they are loaded: OpenMP threads that spin while they wait take the
+# cores from the processes that the tests talk to.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nor does TensorFlow's report of a missing GPU belong between the lines of a run.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_configure() -> None:
+    """Give the main module a file, as it has everywhere but in a worker of pytest-xdist.
+
+    Without one pyspark, which great_expectations imports, takes us for its own doctests and exits.
+    """
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):
+        main.__file__ = str(Path(pytest.__file__).with_name("__main__.py"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    with time_limit(f"the fixtures of {item.nodeid}"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    with time_limit(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    with time_limit(f"the end of {item.nodeid}"):
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    show_figures(terminalreporter)
+
+
+def pytest_collection_finish() -> None:
+    """Let TensorFlow run on one thread: a process has one number for good, whoever comes first."""
+    if "tensorflow" in sys.modules:
+        start_tensorflow(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

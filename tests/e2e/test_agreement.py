@@ -1,21 +1,25 @@
 """Ten decimals, for six kinds of model, whatever the batch, the threads, the process or the engine.
 
 More than 100,000 rows are scored online by two worker processes, in requests of 1 to 64 rows, and
-replayed from the logged bytes in new processes.
+replayed from the logged bytes in new processes: each local replay in one of its own, those on Spark
+in one application a number of threads.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import pytest
 
+from tests.fixtures.figures import Tell
 from tests.fixtures.server import COMMAND, Client, serving
 
 pytestmark = pytest.mark.slow
@@ -29,8 +33,10 @@ MODELS: Final = (
 ROWS_A_MODEL: Final = int(os.environ.get("SAMESCORE_AGREEMENT_ROWS", "17000"))
 """The test's own knob: `SAMESCORE_AGREEMENT_ROWS=100000` makes it 600,000 rows."""
 
-LOCAL: Final = [(batch, threads) for batch in (1, 64, 4096) for threads in (1, 2)]
-SPARK: Final = [(1, 2), (64, 1), (4096, 2)]
+BATCHES: Final = (1, 64, 4096)
+THREADS: Final = (1, 2)
+JOBS: Final = {(64, 1): 2}
+"""Two processes replay at one pair: each loads six libraries, which costs more than the rows."""
 
 
 def requests(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -45,13 +51,16 @@ def requests(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def replay(log: Path, models: Path, *options: object) -> Any:
-    """Replay in a process of its own; return its report."""
-    fixed = ("replay", log, "--bundles", models, "--pipeline", PACKAGE, "--trust-type", TREES)
-    command = [str(part) for part in (COMMAND, *fixed, "--json", *options)]
-    done = subprocess.run(command, capture_output=True, check=False)
+def arguments(log: Path, models: Path, threads: int) -> tuple[object, ...]:
+    """Return what each replay is told."""
+    named = ("--bundles", models, "--pipeline", PACKAGE, "--trust-type", TREES)
+    return (log, *named, "--threads", threads)
+
+
+def run(*command: object) -> bytes:
+    done = subprocess.run([str(part) for part in command], capture_output=True, check=False)
     assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-2000:])
-    return orjson.loads(done.stdout)
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +82,22 @@ def log(flights_models: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return root / "log", answered
 
 
+@pytest.fixture(scope="module")
+def on_spark(
+    log: tuple[Path, int], flights_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], dict[int, Any]]:
+    """Replay at every batch size on Spark (local[2]) with a number of threads, once each."""
+
+    @cache
+    def reports(threads: int) -> dict[int, Any]:
+        folder = tmp_path_factory.mktemp(f"spark-{threads}")
+        module = (sys.executable, "-m", "tests.fixtures.spark_application", folder)
+        run(*module, ",".join(map(str, BATCHES)), *arguments(log[0], flights_models, threads))
+        return {n: orjson.loads((folder / f"{n}.json").read_bytes()) for n in BATCHES}
+
+    return reports
+
+
 def send(port: int, path: str, bodies: Sequence[dict[str, Any]]) -> int:
     """Send each request once, over four connections; return the number of scores in the answers."""
     with ThreadPoolExecutor(4) as pool:
@@ -87,32 +112,30 @@ def _send(port: int, path: str, bodies: Sequence[dict[str, Any]]) -> int:
     return sum(len(reply.json["data"]["insts"]) for reply in replies)
 
 
-@pytest.mark.parametrize(("batch", "threads"), LOCAL)
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("batch", BATCHES)
 def test_all_rows_agree(
     batch: int,
     threads: int,
     log: tuple[Path, int],
     flights_models: Path,
-    capsys: pytest.CaptureFixture[str],
+    on_spark: Callable[[int], dict[int, Any]],
+    tell: Tell,
 ) -> None:
     folder, answered = log
     assert answered >= 6 * ROWS_A_MODEL > 100_000
-    options = ("--batch-size", batch, "--threads", threads)
-    report = replay(folder, flights_models, *options, "--jobs", 3 - threads)
+    told = arguments(folder, flights_models, threads)
+    how = ("--batch-size", batch, "--jobs", JOBS.get((batch, threads), 1))
+    report = orjson.loads(run(COMMAND, "replay", *told, *how, "--json"))
     whole(report, answered)
-    if (batch, threads) in SPARK:
-        spark = replay(
-            folder, flights_models, *options, "--engine", "spark", "--spark-master", "local[2]"
+    assert on_spark(threads)[batch] == report, "the same verdict, figure by figure"
+    tell(f"batch {batch}, {threads} threads: {answered:,} rows agree")
+    for name, model in sorted(report["models"].items()):
+        scores = model["stages"]["scores"]
+        tell(
+            f"{name}: {scores['rows']:,} rows, same bits "
+            f"{scores['bit_identical_ratio']:.4%}, largest |Δ| {scores['max_abs_diff']:.2g}"
         )
-        assert spark == report, "the same verdict, figure by figure"
-    with capsys.disabled():
-        print(f"\nbatch {batch}, {threads} threads: {answered:,} rows agree")
-        for name, model in sorted(report["models"].items()):
-            scores = model["stages"]["scores"]
-            print(
-                f"  {name}: {scores['rows']:,} rows, same bits "
-                f"{scores['bit_identical_ratio']:.4%}, largest |Δ| {scores['max_abs_diff']:.2g}"
-            )
 
 
 def whole(report: dict[str, Any], answered: int) -> None:

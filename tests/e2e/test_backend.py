@@ -98,15 +98,16 @@ def logged(folder: Path) -> list[LoggedRequest]:
     return [item for item in items if isinstance(item, LoggedRequest)]
 
 
-def metric(server: Server, name: str) -> dict[str, float]:
-    """Return a metric's values by instance."""
+def metric(server: Server, name: str, **labels: str) -> dict[str, float]:
+    """Return a metric's values by instance, added up over other labels than those given."""
     page = server.get("/metrics").body.decode()
-    return {
-        sample.labels["backend"]: sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == name
-    }
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                backend = sample.labels["backend"]
+                found[backend] = found.get(backend, 0) + sample.value
+    return found
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -175,11 +176,19 @@ def test_an_instance_killed_under_load_fails_no_more_than_what_was_in_flight(
                 )
                 load.wait_for(len(load.acknowledged) + 100)
                 load.stop()
+            attempts = "samescore_backend_attempts_total"
+            tried, answered = metric(server, attempts), metric(server, attempts, result="ok")
+            sent_again = metric(server, "samescore_backend_retries_total")
+            assert set(metric(server, "samescore_backend_in_flight").values()) == {0}
             assert server.terminate() == 0
     assert not load.failures
     failed = [r for r in load.replies if r.status != 200]
     assert len(failed) <= CONNECTIONS, [r.json for r in failed]
     assert {r.json["code"] for r in failed} <= {4}
+    assert sum(answered.values()) == len(load.replies) - len(failed)
+    # an attempt that fails is sent again or ends its request
+    assert tried[backends[0]] - answered[backends[0]] >= 1
+    assert sum(tried.values()) - sum(answered.values()) == (sum(sent_again.values()) + len(failed))
     by = Counter(r.servable["backend"] for r in logged(tmp_path)[-60:])
     assert set(by) == set(backends), "it gets its share again"
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from consistency.log import LogSettings, RequestLogWriter
-from consistency.log.entry import decode_line
+from consistency.log.line import decode_line
 from consistency.log.reader import verify_log
 from tests.fixtures.cli import samescore
+from tests.fixtures.figures import Tell
 from tests.fixtures.server import Load, serving
 from tests.fixtures.tiny import PACKAGE, Tiny, record_body
 
@@ -75,7 +76,7 @@ def ids_by_segment(folder: Path) -> list[list[str]]:
 
 
 def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(
-    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Tiny, tmp_path: Path, tell: Tell
 ) -> None:
     folder, figures = tmp_path / "log", Figures()
     bodies = [record_body(tiny.records[i : i + i % 3 + 1]) for i in range(60)]
@@ -117,13 +118,12 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_server_is_killed(
     replayed = samescore("replay", folder, "--bundles", tiny.base, "--pipeline", PACKAGE)
     assert replayed.code == 0
 
-    with capsys.disabled():
-        print(
-            f"\n{KILLS} kills, {CONNECTIONS} connections: {len(acknowledged):,} acknowledged, "
-            f"{len(logged):,} logged, 0 lost, 0 twice, surplus {len(surplus)} (at most "
-            f"{max(figures.surplus)} a kill), {len(figures.torn)} torn tails cut "
-            f"({figures.torn_planted} planted), "
-            f"{figures.seconds:.0f} s"
-        )
-        for request_id in sorted(surplus):
-            print(f"  logged, not acknowledged: {request_id}")
+    tell(
+        f"{KILLS} kills, {CONNECTIONS} connections: {len(acknowledged):,} acknowledged, "
+        f"{len(logged):,} logged, 0 lost, 0 twice, surplus {len(surplus)} (at most "
+        f"{max(figures.surplus)} a kill), {len(figures.torn)} torn tails cut "
+        f"({figures.torn_planted} planted), "
+        f"{figures.seconds:.0f} s"
+    )
+    for request_id in sorted(surplus):
+        tell(f"logged, not acknowledged: {request_id}")

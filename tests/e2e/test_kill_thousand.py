@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from consistency.log.reader import verify_log
+from tests.fixtures.figures import Tell
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ SEED = 20_260_101
 
 
 def test_a_thousand_kills_lose_nothing_and_no_reader_is_ever_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tell: Tell
 ) -> None:
     folder = tmp_path / "log"
     ran = subprocess.run(
@@ -43,10 +44,9 @@ def test_a_thousand_kills_lose_nothing_and_no_reader_is_ever_wrong(
     verdict = verify_log(folder)
     assert verdict.intact
     assert verdict.requests == figures["logged"]
-    with capsys.disabled():
-        print(
-            f"\n{figures['killed']} killed, seed {SEED}: {figures['acknowledged']:,} acknowledged, "
-            f"{figures['logged']:,} logged, 0 lost, 0 twice, surplus {figures['surplus']} (at most "
-            f"{figures['most_surplus']} a life); {figures['reads']} reads of the whole log "
-            f"meanwhile, none wrong; kills left {figures['left']}; {figures['seconds']:.0f} s"
-        )
+    tell(
+        f"{figures['killed']} killed, seed {SEED}: {figures['acknowledged']:,} acknowledged, "
+        f"{figures['logged']:,} logged, 0 lost, 0 twice, surplus {figures['surplus']} (at most "
+        f"{figures['most_surplus']} a life); {figures['reads']} reads of the whole log "
+        f"meanwhile, none wrong; kills left {figures['left']}; {figures['seconds']:.0f} s"
+    )

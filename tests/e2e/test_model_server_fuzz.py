@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from samescore.model_server.server import ModelServer, ModelServerSettings
 from serving.model_server.wire.tensors import MAX_FILLED_BYTES
+from tests.fixtures.figures import Tell
 from tests.fixtures.model_server import (
     HALF_PLUS_TWO,
     model_server,
@@ -131,7 +132,7 @@ def is_proper(code: str, text: str) -> bool:
 
 
 def test_100_000_strange_messages(
-    behaviors: Behaviors, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    behaviors: Behaviors, caplog: pytest.LogCaptureFixture, tell: Tell
 ) -> None:
     codes: Counter[str] = Counter()
 
@@ -150,9 +151,10 @@ def test_100_000_strange_messages(
     with caplog.at_level(logging.WARNING):
         run()
     grown, peak = memory() - before, memory("VmHWM") - before
-    with capsys.disabled():
-        print(f"\n{sum(codes.values())} messages: {dict(codes.most_common())}; memory grew by "
-              f"{grown / MIB:.0f} MiB, at most {peak / MIB:.0f} MiB more")  # fmt: skip
+    tell(
+        f"{sum(codes.values())} messages: {dict(codes.most_common())}; memory grew by "
+        f"{grown / MIB:.0f} MiB, at most {peak / MIB:.0f} MiB more"
+    )
     assert not [record.getMessage() for record in caplog.records]
     assert sum(codes.values()) >= 100_000
     assert codes["OK"] > 1_000

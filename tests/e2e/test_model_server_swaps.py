@@ -21,6 +21,7 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from tests.fixtures.figures import Tell
 from tests.fixtures.model_server import HALF_PLUS_TWO, ModelServer, model_server
 
 pytestmark = pytest.mark.slow
@@ -248,7 +249,7 @@ def serving(tmp_path: Path, versions: Versions) -> Iterator[ModelServer]:
 
 
 def test_100_swaps_under_load_fail_no_request_and_serve_nothing_half_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tell: Tell
 ) -> None:
     versions = Versions(tmp_path / "base")
     with serving(tmp_path, versions) as server, load(server, versions) as (clients, join):
@@ -264,9 +265,10 @@ def test_100_swaps_under_load_fail_no_request_and_serve_nothing_half_written(
         clients.stopping.set()
         join()
         check_never_whole(server)
-    with capsys.disabled():
-        print(f"\n{swaps} swaps in {seconds:.1f} s, {answered} answers, "
-              f"{answered / seconds:.0f} a second, 0 failed")  # fmt: skip
+    tell(
+        f"{swaps} swaps in {seconds:.1f} s, {answered} answers, "
+        f"{answered / seconds:.0f} a second, {len(clients.failures + clients.wrong)} failed"
+    )
     assert not clients.failures + clients.wrong
     assert swaps == SWAPS
     assert answered >= RATE * seconds
