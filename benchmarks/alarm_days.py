@@ -12,16 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.workload import FLIGHTS
+from consistency.records import Column
 from consistency.snapshots import SnapshotStore
 from monitors.drift.counting import WindowCounts
 from monitors.drift.windows import Window
-from monitors.reference import NumericReference, ReferenceSet
+from monitors.reference import ReferenceSet
 
 Floats = NDArray[np.float64]
 
 DAY_S: Final = 86_400
 SEASON: Final = ("2013-01-02", "2013-04-01")
 """The reference: whole UTC days of January to March, without the last one that is named."""
+QUARTERS: Final = {
+    "April-June": ("2013-04-01", "2013-07-01"),
+    "July-September": ("2013-07-01", "2013-10-01"),
+    "October-December": ("2013-10-01", "2013-12-31"),
+}
 REST: Final = ("2013-04-01", "2013-12-31")
 SCORE: Final = "score"
 
@@ -31,12 +37,12 @@ class Days:
     """Rows of whole days, in the order of time.
 
     Attributes:
-        columns: feature name (and `score`) to its values, float64, shape (N,).
+        columns: feature name (and `score`) to its values, float64 or strings, shape (N,).
         times_us: microseconds since the epoch, shape (N,), ascending.
         number: UTC days since the epoch, shape (N,), ascending.
     """
 
-    columns: Mapping[str, Floats]
+    columns: Mapping[str, Column]
     times_us: NDArray[np.int64]
     number: NDArray[np.int64]
 
@@ -60,7 +66,7 @@ class Days:
         low, high = (int(np.datetime64(day, "D").astype(np.int64)) for day in (first, end))
         return self.chosen((self.number >= low) & (self.number < high))
 
-    def of(self, name: str, day: int) -> Floats:
+    def of(self, name: str, day: int) -> Column:
         """Return a day's values of a column."""
         first, last = np.searchsorted(self.number, (day, day + 1))
         return self.columns[name][first:last]
@@ -69,9 +75,7 @@ class Days:
         """Return these rows as a bundle freezes them, blocks included."""
         features = {n: v for n, v in self.columns.items() if n != SCORE}
         scores = self.columns[SCORE]
-        built = {n: NumericReference.build(v) for n, v in features.items()}
-        held = ReferenceSet(built, (NumericReference.build(scores),))
-        return held.with_blocks(features, scores, self.times_us)
+        return ReferenceSet.build(features, scores).with_blocks(features, scores, self.times_us)
 
     def counted(self, reference: ReferenceSet, day: int) -> WindowCounts:
         """Return a day as the drift job counts it."""
@@ -117,14 +121,15 @@ def load_days(scratch: Path, features: Sequence[str] = ()) -> Days:
     matrix = pipeline.bind(state, {WEATHER.name: table})(flights.records).matrix()
     names = list(pipeline.outputs.names)
     times = read_records(FLIGHT, flights.records).columns["scheduled_departure"]
-    score = _score(matrix, flights.late, len(season.records))
+    score = boosted_score(matrix, flights.late, len(season.records))
     columns = {n: matrix[:, i] for i, n in enumerate(names) if not features or n in features}
     order = np.argsort(times, kind="stable")
     ordered = {n: np.ascontiguousarray(v[order]) for n, v in (columns | {SCORE: score}).items()}
     return Days(ordered, times[order], times[order] // (DAY_S * 1_000_000))
 
 
-def _score(matrix: Floats, late: NDArray[np.bool_], train: int) -> Floats:
+def boosted_score(matrix: Floats, late: NDArray[np.bool_], train: int) -> Floats:
+    """Return the scores of 60 trees that were trained on the first `train` rows."""
     import xgboost
 
     data = xgboost.DMatrix(matrix[:train], late[:train])

@@ -149,6 +149,17 @@ def held_out_study(days: Days, shifts: Sequence[float] = SHIFTS) -> Study:
     )
 
 
+def held_out_alarms(days: Days, min_rows: int = 100) -> Alarms:
+    """Judge each week of the days by a reference of all the others, our alarms only."""
+    records: list[WindowRecord] = []
+    for rest, week in _weeks(days):
+        reference = rest.frozen()
+        judge = WindowJudge(reference, WindowLength(DAY_S), Thresholds(min_rows=min_rows))
+        for day in week:
+            records.append(judged(judge, reference, days, day, records))
+    return alarms_of(records)
+
+
 def later_study(
     season: Days, later: Days, baseline: Baseline, report_only: tuple[str, ...] = ()
 ) -> Alarms:

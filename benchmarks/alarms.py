@@ -10,16 +10,18 @@ from typing import Final
 
 import orjson
 
-from benchmarks.alarm_days import REST, SEASON, load_days
+from benchmarks.alarm_days import QUARTERS, REST, SEASON, Days, load_days
 from benchmarks.alarm_study import (
     ASKED,
     SHIFTS,
     Alarms,
     FeaturePower,
     Study,
+    held_out_alarms,
     held_out_study,
     later_study,
 )
+from benchmarks.alarm_unseen import FOLDER, unseen_days
 from benchmarks.budgets import measured
 from benchmarks.results import Result
 from benchmarks.workload import QUICK, Workload, say
@@ -50,21 +52,38 @@ def measure(workload: Workload) -> Iterator[Result]:
     rest = days.between(REST[0], "2013-05-01" if quick else REST[1])
     later = {name: later_study(season, rest, *how) for name, how in _LATER.items()}
     out = workload.scratch.parent
+    elsewhere = {} if quick else _elsewhere(days, out / FOLDER)
     (out / "alarms.json").write_bytes(
-        orjson.dumps(as_json(study, later), option=orjson.OPT_INDENT_2)
+        orjson.dumps(as_json(study, later, elsewhere), option=orjson.OPT_INDENT_2)
     )
     plot(study, out / "alarms.png")
-    print(table(study, later))
+    print(table(study, later, elsewhere))
     say(f"alarms: {out / 'alarms.json'} and {out / 'alarms.png'}")
-    yield from _results(study, later)
+    yield from _results(study, later, elsewhere)
 
 
-def _results(study: Study, later: dict[str, Alarms]) -> Iterator[Result]:
+def _elsewhere(days: Days, unseen: Path) -> dict[str, Alarms]:
+    """Return our alarms on the rest of the year, and on days that nothing was made with."""
+    found = {}
+    for name, quarter in QUARTERS.items():
+        say(f"alarms: {name}, each week judged by the others")
+        found[name] = held_out_alarms(days.between(*quarter))
+    for name, held in unseen_days(unseen):
+        say(f"alarms: {name}, each week judged by the others")
+        found[name] = held_out_alarms(held)
+    return found
+
+
+def _results(
+    study: Study, later: dict[str, Alarms], elsewhere: dict[str, Alarms]
+) -> Iterator[Result]:
     stable = [p for p in study.powers if p.day_deviation < STABLE]
     worst = min(stable, key=lambda p: p.asked_day)
     delays = [p.delay_days for p in stable if p.delay_days is not None]
     peers = ", ".join(f"{rule}: {a.a_month:.1f}" for rule, a in study.peers.items())
-    yield measured("alarms.false_a_month", [study.ours.a_month], peer=f"days a month, {peers}")
+    others = [f"{name}: {a.a_month:.2f}" for name, a in elsewhere.items()]
+    told = ", ".join([f"days a month, {peers}", *others])
+    yield measured("alarms.false_a_month", [study.ours.a_month], peer=told)
     told = f"least of {len(stable)} features whose day means vary by < {STABLE}: {worst.name}"
     yield measured("alarms.power_in_a_day", [100 * p.asked_day for p in stable], peer=told,
                    take=min)  # fmt: skip
@@ -76,7 +95,7 @@ def _results(study: Study, later: dict[str, Alarms]) -> Iterator[Result]:
     yield measured("alarms.rolling_a_month", [found.a_month], peer=told)
 
 
-def table(study: Study, later: dict[str, Alarms]) -> str:
+def table(study: Study, later: dict[str, Alarms], elsewhere: dict[str, Alarms]) -> str:
     """Return what was found, for people to read."""
     stable = {p.name for p in study.powers if p.day_deviation < STABLE}
     lines = ["", f"January to March, {len(study.ours.days)} days, each week judged by the others:",
@@ -88,6 +107,9 @@ def table(study: Study, later: dict[str, Alarms]) -> str:
     ]
     lines += ["", f"later, {len(next(iter(later.values())).days)} days:"]
     lines += [_alarm_line(f"ours, {name}", each, stable) for name, each in later.items()]
+    lines += ["", "other days, each week judged by the others of its own:"]
+    lines += [_alarm_line(f"{name}, {len(a.days)} days", a, stable)
+              for name, a in elsewhere.items()]  # fmt: skip
     head = f"{'feature':26}{'day means':>10}{'95% in a day':>14}{'in a week':>11}"
     head += f"{'+0.3 in a day':>15}{'delay, days':>13}"
     lines += ["", "power at that rate (shifts in the feature's standard deviations):", head]
@@ -95,6 +117,8 @@ def table(study: Study, later: dict[str, Alarms]) -> str:
     lines += ["", "our alarms in January to March:"]
     for day, found in study.ours.by_day.items():
         lines += [f"  {day} {name}: {reason}" for name, reason in found.items()]
+    lines += [f"  {day} ({name}) {', '.join(found)}"
+              for name, a in elsewhere.items() for day, found in a.by_day.items()]  # fmt: skip
     return "\n".join(lines)
 
 
@@ -112,12 +136,15 @@ def _power_line(power: FeaturePower) -> str:
     )
 
 
-def as_json(study: Study, later: dict[str, Alarms]) -> dict[str, Json]:
+def as_json(
+    study: Study, later: dict[str, Alarms], elsewhere: dict[str, Alarms]
+) -> dict[str, Json]:
     """Return everything that was found as JSON types."""
     return {
         "season": _alarms_json(study.ours),
         "peers": {rule: _alarms_json(each) for rule, each in study.peers.items()},
         "powers": [asdict(power) for power in study.powers],
+        "elsewhere": {name: _alarms_json(each) for name, each in elsewhere.items()},
         "later": {name: _alarms_json(each) for name, each in later.items()},
     }
 

@@ -1,8 +1,8 @@
 """Times other drift libraries on the same two frames, in an environment of their own.
 
-Their pins fight with ours, so they are no dependency: `python -m benchmarks.drift_peers FOLDER`
-makes a virtual environment in FOLDER and installs them (from the network, some hundred MB). The
-benchmark uses `build/bench/peers` when it is there, and says so when it is not.
+Their pins fight with ours, so they are no dependency: `python -m benchmarks --peers` makes a
+virtual environment in `build/bench/peers` and installs them (from the network, some hundred MB).
+The benchmark uses it when it is there, and says so when it is not.
 
 Run by that environment's own interpreter, this file imports nothing of the house.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+FOLDER: Final = "peers"
 PACKAGES: Final = ("evidently", "nannyml", "frouros", "pyarrow", "pandas<3")
 _LIMIT_SECONDS: Final = 1_800
 
@@ -28,10 +29,18 @@ Frame = Any
 
 def make(folder: Path) -> Path:
     """Make the environment and return its interpreter."""
-    venv.create(folder, with_pip=True, clear=True)
-    python = folder / "bin" / "python"
+    draft = folder.with_name(f"{folder.name}.making")
+    venv.create(draft, with_pip=True, clear=True)
+    python = python_of(draft)
     subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return python
+    # Its scripts name the draft's path; only the interpreter is used.
+    draft.rename(folder)
+    return python_of(folder)
+
+
+def python_of(folder: Path) -> Path:
+    """Return the interpreter of the environment in a folder."""
+    return folder / "bin" / "python"
 
 
 def seconds_of(python: Path, reference: Path, current: Path) -> dict[str, float | str]:
@@ -42,7 +51,7 @@ def seconds_of(python: Path, reference: Path, current: Path) -> dict[str, float 
         reference: Parquet file.
         current: the window's.
     """
-    command = [str(python), __file__, "--time", str(reference), str(current)]
+    command = [str(python), __file__, str(reference), str(current)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=_LIMIT_SECONDS
     )
@@ -100,7 +109,4 @@ def _time(reference: str, current: str) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--time":
-        _time(*sys.argv[2:4])
-    else:
-        print(make(Path(sys.argv[1])))
+    _time(*sys.argv[1:3])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from benchmarks.budgets import measured
-from benchmarks.drift_peers import seconds_of
+from benchmarks.drift_peers import FOLDER, python_of, seconds_of
 from benchmarks.results import Result
 from benchmarks.workload import QUICK, Workload, say
 from monitors.psi import population_stability_index
@@ -95,9 +95,9 @@ def _extra_mb(scratch: Path, reference: ReferenceSet, rows: int) -> float:
 
 def _peers(workload: Workload, current: Path, rows: int) -> str:
     """Return what peers take for the same, if an environment with them has been made."""
-    python = workload.scratch.parent / "peers" / "bin" / "python"
+    python = python_of(workload.scratch.parent / FOLDER)
     if not python.exists():
-        return f"not measured; python -m benchmarks.drift_peers {python.parents[1]} installs some"
+        return "peers not measured; python -m benchmarks --peers installs them"
     say("drift: peers")
     reference = workload.scratch / "reference.parquet"
     frame_of(rows, seed=1).to_parquet(reference, index=False)

@@ -61,7 +61,7 @@ def measure(workload: Workload) -> Iterator[Result]:
     rng = np.random.default_rng(20240702)
     trained = {name: rng.normal(size=10_000) for name in _NAMES}
     references = ReferenceSet.build(trained, rng.random(10_000))
-    requests = [_request(rng) for _ in range(size)]
+    requests = [_request(rng, number) for number in range(size)]
     contestants = (_ours(workload, references), _peer(references))
     taken: tuple[list[float], list[float]] = ([], [])
     gc.collect()
@@ -84,19 +84,19 @@ def _mean_us(observe: Observe, requests: Sequence[ScoredRequest]) -> float:
     return (perf_counter_ns() - start) / len(requests) / 1e3
 
 
-def _request(rng: np.random.Generator) -> ScoredRequest:
+def _request(rng: np.random.Generator, number: int) -> ScoredRequest:
     row = np.asfortranarray(rng.normal(size=(1, FEATURES)))
     status = {name: np.zeros(1, np.uint8) for name in _NAMES[:MARKED]}
     if rng.random() < 0.1:
         row[0, 0], status[_NAMES[0]][0] = np.nan, FeatureStatus.NULL
     times = rng.integers(1_000, 300_000, len(STAGES)).tolist()
     return ScoredRequest(
-        request_id="",
+        request_id=f"19b7f0a1c00-1a2b3c4d-{number:x}",  # of the data plane's form and length
         servable=_INFO,
         label=None,
         payload=Payload(b"", "tione/1", "application/json"),
         rows=1,
-        ingest_time_us=0,
+        ingest_time_us=1_767_225_600_000_000 + number,
         event_time_us=None,
         features=FeatureBatch(FeatureSchema.float64(_NAMES), 1, row, {}, status),
         outputs=None,

@@ -8,7 +8,7 @@ most (25 buckets of int64 with the default ten bins, 23 with the twenty most fre
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self, TypeAlias
 
@@ -27,6 +27,7 @@ DEFAULT_TOP: Final = 20
 MAX_KNOWN_CATEGORIES: Final = 10_000
 """Rarer categories of the training sample than these count as unseen, then as now."""
 
+_KNOWN_ROWS: Final = 2
 _LARGEST: Final = float(np.finfo(np.float64).max)
 # Comparing a cache-sized block with each edge is SIMD work: 10 times faster than a binary search
 # for each value, but it costs a numpy call an edge, so small arrays are searched.
@@ -127,13 +128,19 @@ class CategoryReference:
     def build(cls, values: Column, *, top: int = DEFAULT_TOP) -> Self:
         """Freeze the categories of a training sample.
 
+        One that the sample holds once is not known, then as now: the share of such rows is what is
+        to be expected of new categories in later rows (I. J. Good, *The population frequencies of
+        species*, 1953). So a free text, or an id, is no alarm for being new, as it always is.
+
         Args:
             values: strings and None, shape (N,).
             top: how many categories get a bucket of their own; ties go by name.
         """
         tally = Counter(v for v in values.tolist() if isinstance(v, str))
         ranked = sorted(tally, key=lambda category: (-tally[category], category))
-        known = ranked[:MAX_KNOWN_CATEGORIES]
+        known = [category for category in ranked if tally[category] >= _KNOWN_ROWS][
+            :MAX_KNOWN_CATEGORIES
+        ]
         own, others = tuple(known[:top]), frozenset(known[top:])
         empty = cls(own, others, np.zeros(len(own) + 3, np.int64))
         return cls(own, others, empty.counts(values))
@@ -180,6 +187,27 @@ class CategoryReference:
 
 
 Reference: TypeAlias = NumericReference | CategoryReference
+
+
+def held_out_counts(reference: CategoryReference, blocks: Sequence[Column]) -> list[Counts]:
+    """Return the counts of the blocks of the training sample, each as it would be if it came later.
+
+    What the other blocks together do not hold twice is unseen: ids of a session are known in
+    training, and never again.
+    """
+    tallies = [Counter(values.tolist()) for values in blocks]
+    total: Counter[object] = Counter()
+    for tally in tallies:
+        total.update(tally)
+    unseen = object()
+    return [
+        reference.tally(
+            # Missing stays missing, in however many blocks it is.
+            (unseen if isinstance(v, str) and total[v] - rows < _KNOWN_ROWS else v, rows)
+            for v, rows in tally.items()
+        )
+        for tally in tallies
+    ]
 
 
 def _stored_counts(value: object, buckets: int) -> Counts:

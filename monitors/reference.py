@@ -19,6 +19,7 @@ from monitors.buckets import (
     Counts,
     NumericReference,
     Reference,
+    held_out_counts,
 )
 from monitors.derived import derived_parts, derived_values
 from monitors.errors import MonitorError
@@ -94,7 +95,8 @@ class ReferenceSet:
             columns: as for `build`.
             scores: likewise.
             times_us: when each row happened, microseconds since the epoch, shape (N,), any order.
-            length_s: of a block, seconds. Of more than `MOST_BLOCKS`, the latest are kept.
+            length_s: of a block, seconds. Of more than `MOST_BLOCKS`, the latest are kept. A
+                category that one block alone holds is unseen in it, as it would be in a later one.
 
         Raises:
             MonitorError: there are not as many times as rows.
@@ -106,6 +108,12 @@ class ReferenceSet:
         starts, first = np.unique(number[order], return_index=True)
         rows = np.split(order, first[1:])[-MOST_BLOCKS:]
         counted = [self.counts({n: v[each] for n, v in columns.items()}) for each in rows]
+        for name, reference in self.measures.items():
+            if isinstance(reference, CategoryReference) and len(rows) > 1:
+                values = [self._values(columns, name, each) for each in rows]
+                pairs = zip(counted, held_out_counts(reference, values), strict=True)
+                for block, counts in pairs:
+                    block[name] = counts
         held = [self.score_counts(scores[each]) for each in rows]
         blocks = ReferenceBlocks(
             length_s,
@@ -114,6 +122,12 @@ class ReferenceSet:
             tuple(np.stack(each) for each in zip(*held, strict=True)),
         )
         return replace(self, blocks=blocks)
+
+    def _values(self, columns: Mapping[str, Column], name: str, rows: NDArray[np.intp]) -> Column:
+        if name in columns:
+            return columns[name][rows]
+        base, _, part = name.removesuffix("]").rpartition("[")
+        return derived_values(columns[base][rows], part)
 
     def distributions(self) -> Self:
         """Return it without the blocks: all that is needed to count."""

@@ -6,6 +6,7 @@ of the whole reference, so blocks merge into longer ones exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self, TypeAlias
@@ -21,6 +22,7 @@ BlockCounts: TypeAlias = NDArray[np.int64]
 
 BLOCK_SECONDS: Final = 86_400
 MOST_BLOCKS: Final = 1_000
+_USUAL_PARTS: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +59,8 @@ class ReferenceBlocks:
 
         Args:
             length_s: a multiple of the length. Longer blocks that miss one of their parts are left
-                out: half a week is no week.
+                out: half a week is no week. Days made of shorter blocks may miss some, as in hours
+                without a row at night, but hold three quarters of what they usually do.
         """
         if length_s % self.length_s:
             return None
@@ -66,7 +69,10 @@ class ReferenceBlocks:
         starts, first, parts = np.unique(
             self.starts_s // length_s * length_s, return_index=True, return_counts=True
         )
-        whole = parts == length_s // self.length_s
+        enough = length_s // self.length_s
+        if self.length_s < BLOCK_SECONDS and len(parts):
+            enough = math.ceil(_USUAL_PARTS * float(np.median(parts)))
+        whole = parts >= enough
         features = {
             name: np.add.reduceat(counts, first)[whole] for name, counts in self.features.items()
         }

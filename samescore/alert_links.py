@@ -113,7 +113,7 @@ def alert_query(
             f"{name}.md, says where to look"
         )
     condition = _with_bound(rule, rule.rows.condition, slower_than_seconds)
-    of_rows = condition.mark in (RowMark.MISSING, RowMark.UNSEEN, RowMark.OUT_OF_RANGE)
+    of_rows = condition.mark not in (None, RowMark.SCORE_NOT_FINITE)
     if feature is not None and not of_rows:
         raise ConfigError(f"--feature {feature}: {name} is about no feature; leave it out")
     lookback = rule.rows.lookback_seconds if lookback_seconds is None else lookback_seconds

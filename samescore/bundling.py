@@ -26,6 +26,7 @@ from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
 from consistency.state import FittedState
 from monitors.reference import ReferenceSet
+from monitors.reference_blocks import BLOCK_SECONDS
 from samescore.promotion.promote import promote_for_bundle
 from serving.loaders import format_named, load_scorer
 from serving.loaders.trust import NO_TRUST, ModelTrust
@@ -52,6 +53,8 @@ class BundleRequest:
         reference_times: when each of them happened, microseconds since the epoch, int64, shape
             (N,). With them drift jobs know how much a day varies; a few hundred rows a day say
             more than a few. None if it is not known.
+        reference_block_s: seconds of the blocks that are told apart by them: a day; an hour for
+            drift jobs whose windows are hours, which are then compared with their hour of the week.
         execution: `as_is`, `padded:N`, or `float64`: a model that does not answer in float64 yet is
             promoted, and verified on the golden rows.
         gate_decimals: decimals that the golden gate demands.
@@ -72,6 +75,7 @@ class BundleRequest:
     store: SnapshotStore | None = None
     reference: Sequence[Record] | NDArray[np.float64] = ()
     reference_times: NDArray[np.int64] | None = None
+    reference_block_s: int = BLOCK_SECONDS
     execution: str = "as_is"
     gate_decimals: int = 10
     postprocess: PostProcess = field(default_factory=PostProcess)
@@ -201,7 +205,8 @@ def _reference(
     scores = request.postprocess(scorer.score(features))
     frozen = ReferenceSet.build(features.columns(), scores)
     if request.reference_times is not None:
-        frozen = frozen.with_blocks(features.columns(), scores, request.reference_times)
+        times, block_s = request.reference_times, request.reference_block_s
+        frozen = frozen.with_blocks(features.columns(), scores, times, block_s)
     return frozen.to_bytes()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import numpy as np
@@ -13,12 +13,14 @@ from monitors.psi import population_stability_index
 from monitors.reference import Counts, Reference, ReferenceSet
 from monitors.reference_blocks import BlockCounts, ReferenceBlocks
 from monitors.thresholds.days import FEWEST_BLOCKS, DayModel
+from monitors.thresholds.held_out import HeldOut, folds_of, stretch
 from monitors.thresholds.multiplicity import AlarmRate
 from monitors.thresholds.statistics import Frame, Measured, Statistic, indices
 
 _DAY: Final = 86_400
 _WEEK: Final = 7 * _DAY
 _FIRST_MONDAY: Final = 4 * _DAY
+_ONE: Final = np.ones(1, np.bool_)
 _SIDES: Final = {Statistic.LOCATION: 2, Statistic.SHAPE: 1, Statistic.GAPS: 2}
 
 
@@ -48,6 +50,8 @@ class Finding:
         deviation: from it, in standard deviations of windows without drift.
         limit: what the deviation exceeds with a known small chance.
         alarm: whether it did, and the shift is large enough to matter.
+        chance: that a window without drift deviates as far; at the limit, what the statistic is
+            granted. 1 in windows that were judged by an earlier release.
     """
 
     statistic: Statistic
@@ -56,6 +60,7 @@ class Finding:
     deviation: float
     limit: float
     alarm: bool
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,18 +71,23 @@ class FeatureCalibration:
         frame: its buckets, with the baseline's counts.
         models: how each statistic varies from block to block.
         limits: the largest deviation of each.
+        stretches: by how much each limit is larger than that of normal days.
+        needed: by how much each block exceeds the worst of the other weeks, 0 for those that raise
+            no alarm; see `held_out`. Shape (D,).
     """
 
     frame: Frame
     models: Mapping[Statistic, DayModel]
     limits: Mapping[Statistic, float]
+    stretches: Mapping[Statistic, float]
+    needed: NDArray[np.float64]
 
     @classmethod
     def learn(
         cls, reference: Reference, blocks: BlockCounts, calendar: Calendar,
-        rate: AlarmRate, comparisons: int,
+        rate: AlarmRate, comparisons: int, effects: Effects,
     ) -> Self | None:  # fmt: skip
-        """Return the thresholds, or None when too few blocks hold a row.
+        """Return the thresholds, not yet stretched, or None when too few blocks hold a row.
 
         Args:
             reference: tells the buckets; its own counts are not used.
@@ -85,24 +95,31 @@ class FeatureCalibration:
             calendar: of the blocks.
             rate: of the model's false alarms.
             comparisons: that share it.
+            effects: that do not matter.
         """
         rows = blocks.sum(axis=1)
-        frame = Frame.of(reference, blocks.sum(axis=0))
         if (rows > 0).sum() < FEWEST_BLOCKS:
             return None
+        frame = Frame.of(reference, blocks.sum(axis=0), int((rows > 0).sum()))
         psi = indices(blocks, frame.counts, inside=True)
         held = np.isfinite(psi)
         frame = frame.with_days(psi[held], rows[held].astype(np.float64))
-        measured = _measured(frame, blocks, psi)
-        models = {}
-        for statistic, each in measured.items():
+        models, limits, needed = {}, {}, np.zeros(len(blocks))
+        for statistic, each in _measured(frame, blocks, psi).items():
             model = DayModel.learn(each, calendar.phase, calendar.phases)
-            if model is not None:
-                models[statistic] = model
-        limits = {
-            s: m.limit(rate.chance(s, comparisons), _SIDES[s]) for s, m in models.items()
-        }  # fmt: skip
-        return cls(frame, models, limits)
+            if model is None:
+                continue
+            chance, sides = rate.chance(statistic, comparisons), _SIDES[statistic]
+            models[statistic], limits[statistic] = model, model.limit(chance, sides)
+            matters = _Matters(statistic, effects, _sizes(frame, statistic, each, blocks, psi))
+            needed = np.maximum(needed, calendar.held_out.needed(each, chance, sides, matters))
+        return cls(frame, models, limits, dict.fromkeys(limits, 1.0), needed)
+
+    def stretched(self, by: float) -> Self:
+        """Return it with limits of at least so many times the worst deviation of a block."""
+        limits = {s: max(each, by * self.models[s].worst) for s, each in self.limits.items()}
+        stretches = {s: each / self.limits[s] for s, each in limits.items()}
+        return replace(self, limits=limits, stretches=stretches)
 
     def judge(self, counts: Counts, phase: int, effects: Effects) -> tuple[Finding, ...]:
         """Compare a window with the baseline; nothing for a window without rows."""
@@ -119,8 +136,12 @@ class FeatureCalibration:
             deviation = model.deviation(value, sampling, phase)
             limit = self.limits[statistic]
             far = deviation if _SIDES[statistic] == 1 else abs(deviation)
-            alarm = far > limit and _matters(statistic, *shown, effects)
-            found.append(Finding(statistic, *shown, deviation, limit, alarm))
+            sizes = _sizes(self.frame, statistic, each, counts[None, :], np.array([psi]))
+            matters = _Matters(statistic, effects, sizes)
+            enough = bool(matters(_ONE, np.array([model.expected(phase)]))[0])
+            alarm = far > limit and enough
+            chance = model.chance(far / self.stretches[statistic], _SIDES[statistic])
+            found.append(Finding(statistic, *shown, deviation, limit, alarm, chance))
         return tuple(found)
 
     def _shown(
@@ -133,7 +154,7 @@ class FeatureCalibration:
             return psi, float(np.exp(expected) * usual[0])
         if statistic is Statistic.GAPS:
             share = int(counts[self.frame.gaps].sum()) / int(counts.sum())
-            return share, float(np.sin(np.clip(expected, 0.0, np.pi / 2)) ** 2)
+            return share, float(_share(np.array(expected)))
         return value, expected
 
 
@@ -145,11 +166,18 @@ class Calendar:
         phase: of each block, shape (D,).
         phases: of the cycle; 1 for blocks that are no part of a week.
         length_s: of the blocks.
+        folds: week of each block, shape (D,); see `held_out`.
     """
 
     phase: NDArray[np.int64]
     phases: int
     length_s: int
+    folds: NDArray[np.int64]
+
+    @property
+    def held_out(self) -> HeldOut:
+        """How the blocks are judged by each other."""
+        return HeldOut(self.folds, self.phase, self.phases)
 
     @classmethod
     def of(cls, starts_s: NDArray[np.int64], length_s: int) -> Self:
@@ -157,11 +185,12 @@ class Calendar:
 
         A week's phases while there are three blocks for each on average, else a day's, else none.
         """
+        folds = folds_of(starts_s)
         for cycle in (_WEEK, _DAY):
             phases = cycle // length_s if length_s < cycle and cycle % length_s == 0 else 1
             if phases > 1 and len(starts_s) >= 3 * phases:
-                return cls(_phase(starts_s, cycle, length_s), phases, length_s)
-        return cls(np.zeros(len(starts_s), np.int64), 1, length_s)
+                return cls(_phase(starts_s, cycle, length_s), phases, length_s, folds)
+        return cls(np.zeros(len(starts_s), np.int64), 1, length_s, folds)
 
     def phase_of(self, start_s: int) -> int:
         """Return the phase of a window."""
@@ -182,6 +211,7 @@ class Calibration:
         rate: of the model's false alarms.
         effects: shifts that are too small to matter.
         features: by name; scores: by output. None where too little is known.
+        stretch: how many times its reference's worst deviation a limit is, at least.
     """
 
     length_s: int
@@ -191,6 +221,7 @@ class Calibration:
     effects: Effects
     features: Mapping[str, FeatureCalibration | None]
     scores: tuple[FeatureCalibration | None, ...] = field(default=())
+    stretch: float = 1.0
 
     @property
     def comparisons(self) -> int:
@@ -217,12 +248,23 @@ class Calibration:
         comparisons = len(blocks.scores) + len(blocks.features.keys() - silent)
 
         def learned(each: Reference, counts: BlockCounts) -> FeatureCalibration | None:
-            return FeatureCalibration.learn(each, counts, calendar, rate, comparisons)
+            return FeatureCalibration.learn(each, counts, calendar, rate, comparisons, effects)
 
-        features = {n: learned(reference.features[n], c) for n, c in blocks.features.items()}
+        held = reference.measures
+        features = {n: learned(held[n], c) for n, c in blocks.features.items()}
         pairs = zip(reference.scores, blocks.scores, strict=True)
         scores = tuple(learned(r, c) for r, c in pairs)
-        return cls(blocks.length_s, len(blocks), calendar, rate, effects, features, scores)
+        deciding = [*scores, *(f for n, f in features.items() if n not in silent)]
+        needed = np.max(
+            [np.zeros(len(blocks)), *(f.needed for f in deciding if f is not None)], axis=0
+        )
+        chance, tests = rate.chance_of_a_window, comparisons * len(Statistic)
+        by = stretch(needed, calendar.folds, chance, tests)
+        return cls(
+            blocks.length_s, len(blocks), calendar, rate, effects,
+            {n: f and f.stretched(by) for n, f in features.items()},
+            tuple(f and f.stretched(by) for f in scores), by,
+        )  # fmt: skip
 
 
 def _measured(
@@ -242,11 +284,50 @@ def _window(frame: Frame, counts: Counts, psi: float) -> dict[Statistic, Measure
     return _measured(frame, counts[None, :], np.array([psi]))
 
 
-def _matters(statistic: Statistic, value: float, expected: float, effects: Effects) -> bool:
+def _sizes(
+    frame: Frame, statistic: Statistic, measured: Measured, counts: BlockCounts,
+    psi: NDArray[np.float64],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return what an effect is the size of: the location, the index, or the share of gaps."""
     if statistic is Statistic.SHAPE:
-        return value >= effects.psi
-    least = effects.location if statistic is Statistic.LOCATION else effects.gaps
-    return abs(value - expected) >= least
+        return psi
+    if statistic is Statistic.LOCATION:
+        return measured.values
+    share: NDArray[np.float64] = counts[:, frame.gaps].sum(axis=1) / counts.sum(axis=1).clip(1)
+    return share
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matters:
+    """Tells which shifts of some windows are large enough to matter.
+
+    Attributes:
+        sizes: of the windows, shape (D,).
+    """
+
+    statistic: Statistic
+    effects: Effects
+    sizes: NDArray[np.float64]
+
+    def __call__(
+        self, windows: NDArray[np.bool_], expected: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        sizes = self.sizes[windows]
+        with np.errstate(invalid="ignore"):
+            if self.statistic is Statistic.SHAPE:
+                enough = sizes >= self.effects.psi
+            elif self.statistic is Statistic.LOCATION:
+                enough = np.abs(sizes - expected) >= self.effects.location
+            else:
+                enough = np.abs(sizes - _share(expected)) >= self.effects.gaps
+        found: NDArray[np.bool_] = enough
+        return found
+
+
+def _share(transformed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share whose arcsin(sqrt(share)) this is."""
+    share: NDArray[np.float64] = np.sin(np.clip(transformed, 0.0, np.pi / 2)) ** 2
+    return share
 
 
 def _phase(starts_s: NDArray[np.int64], cycle: int, length_s: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ sampling. The model is that of random effects,
 
 with the variance of the day effect estimated by the method of moments from the blocks of the
 reference (R. DerSimonian, N. Laird, *Meta-analysis in clinical trials*, 1986, do the same for
-studies). Days are not normal either: the limit also stays above what the reference itself has done.
+studies). Days are not normal either: see `held_out`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,6 @@ from monitors.thresholds.statistics import Measured
 
 FEWEST_BLOCKS: Final = 14
 """Fewer blocks than these say too little of how much a day varies."""
-
-STRETCH: Final = 1.75
-"""A limit is at least so many times the largest deviation that a block of the reference had.
-
-The next block exceeds the largest of D with the chance 1 / (D + 1), and with tails as heavy as t(4)
-1.75 times that with a ninth of it. Of 80 normal days the largest is about 2.6, so the limit is
-seldom below 4.5: what it costs them is little beside a storm that raises no second alarm."""
 
 _FEWEST_A_PHASE: Final = 3
 _LEAST_DEVIATION: Final = 1e-3
@@ -57,17 +50,20 @@ class DayModel:
     memory: float
 
     @classmethod
-    def learn(cls, measured: Measured, phase: NDArray[np.int64], phases: int) -> Self | None:
-        """Return the model of the blocks, or None when fewer than `FEWEST_BLOCKS` have a value.
+    def learn(
+        cls, measured: Measured, phase: NDArray[np.int64], phases: int, fewest: int = FEWEST_BLOCKS
+    ) -> Self | None:
+        """Return the model of the blocks, or None when fewer than `fewest` have a value.
 
         Args:
             measured: the blocks' values, in the order of time.
             phase: of each block, 0 to `phases` - 1.
             phases: of the cycle; 1 for none.
+            fewest: blocks, 2 or more.
         """
         ok = np.isfinite(measured.values)
         values, sampling, at = measured.values[ok], measured.sampling[ok], phase[ok]
-        if len(values) < FEWEST_BLOCKS:
+        if len(values) < fewest:
             return None
         mean = float(values.mean())
         effects, used = _phase_effects(values - mean, at, phases)
@@ -85,22 +81,37 @@ class DayModel:
 
     def deviation(self, value: float, sampling: float, phase: int) -> float:
         """Return how far a window's value lies from what was expected, in standard deviations."""
-        expected = self.mean + float(self.phases[phase])
-        return (value - expected) / float(self._deviations(np.array(sampling)))
+        return (value - self.expected(phase)) / float(self._deviations(np.array(sampling)))
+
+    def deviations(self, measured: Measured, phase: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the same of some windows, NaN for those without a value."""
+        far: NDArray[np.float64] = measured.values - self.mean - self.phases[phase]
+        return far / self._deviations(measured.sampling)
 
     def expected(self, phase: int) -> float:
         """Return the value that is expected in a phase."""
         return self.mean + float(self.phases[phase])
 
     def limit(self, chance: float, sides: int) -> float:
-        """Return the deviation that an unchanged window exceeds with at most this chance.
+        """Return the deviation that a window of normal days exceeds with this chance.
 
-        Student's t with the blocks' degrees of freedom, for a window that was not among them; and
-        never below `STRETCH` times the worst that a block of the reference has done.
+        Student's t with the blocks' degrees of freedom, for a window that was not among them. Days
+        have heavier tails than that: see `held_out`.
         """
         from scipy.special import stdtrit
 
-        return max(float(-stdtrit(self.blocks - 1, chance / sides)), STRETCH * self.worst)
+        return float(-stdtrit(self.blocks - 1, chance / sides))
+
+    def chance(self, deviation: float, sides: int) -> float:
+        """Return the chance that a window of normal days deviates as far; the inverse of `limit`.
+
+        Args:
+            deviation: in standard deviations; its size, where both sides count.
+            sides: 1 or 2.
+        """
+        from scipy.special import stdtr
+
+        return min(sides * float(stdtr(self.blocks - 1, -deviation)), 1.0)
 
     def _deviations(self, sampling: NDArray[np.float64]) -> NDArray[np.float64]:
         # 1 + 1/D: the baseline is an estimate too.
@@ -136,6 +147,13 @@ def _leverage(phase: NDArray[np.int64], effects: NDArray[np.float64]) -> NDArray
 
 
 def _memory(deviations: NDArray[np.float64]) -> float:
+    """Return the correlation of neighbours, corrected for what a short series underestimates of it.
+
+    M. G. Kendall, *Note on bias in the estimation of autocorrelation* (Biometrika 41, 1954): of D
+    values with the correlation r, (1 + 3r)/D on average.
+    """
     power = float(deviations @ deviations)
-    lagged = float(deviations[1:] @ deviations[:-1])
-    return float(np.clip(lagged / power, 0.0, 0.95)) if power else 0.0
+    if not power:
+        return 0.0
+    seen = float(deviations[1:] @ deviations[:-1]) / power
+    return float(np.clip(seen + (1 + 3 * seen) / len(deviations), 0.0, 0.95))

@@ -14,12 +14,16 @@ from monitors.thresholds.statistics import Statistic
 SHARES: Final = {Statistic.LOCATION: 0.5, Statistic.SHAPE: 0.25, Statistic.GAPS: 0.25}
 """How a comparison's chance is divided among its statistics; the shares add up to 1."""
 
+_SINGLE_WINDOWS: Final = 2 / 3
+"""Share of the false alarms that single windows may raise."""
+
 
 @dataclass(frozen=True, slots=True)
 class AlarmRate:
     """How rarely a model whose world has not changed may raise an alarm.
 
-    Half of the alarms are granted to single windows, half to the sequential detector.
+    Two thirds of the alarms are granted to single windows, one third to the sequential detector,
+    which loses little by it: its delay grows with the logarithm of its run length.
 
     Attributes:
         windows: that lie between two false alarms on average, at least.
@@ -34,6 +38,11 @@ class AlarmRate:
                 f"alarms of a model, 2 or more; 60 days are one in two months"
             )
 
+    @property
+    def chance_of_a_window(self) -> float:
+        """Chance of a false alarm of the model in a window, all single comparisons together."""
+        return _SINGLE_WINDOWS / self.windows
+
     def chance(self, statistic: Statistic, comparisons: int) -> float:
         """Return the chance of one statistic of one comparison in one window.
 
@@ -41,20 +50,20 @@ class AlarmRate:
         any of them raises an alarm is at most that, however they depend on each other (features
         derived from one another do).
 
-        >>> round(AlarmRate(60).chance(Statistic.LOCATION, 30) * 60 * 2 * 30, 12)
-        0.5
+        >>> round(1 / (AlarmRate(60).chance(Statistic.LOCATION, 30) * 2 * 30), 12)
+        90.0
         """
-        return SHARES[statistic] / (2.0 * self.windows * max(comparisons, 1))
+        return SHARES[statistic] * self.chance_of_a_window / max(comparisons, 1)
 
     def run_length(self, comparisons: int) -> float:
         """Return the expected run length without drift of each comparison's sequential detector.
 
         Rates of alarms add up, whatever their dependence.
 
-        >>> AlarmRate(60).run_length(30)
-        3600.0
+        >>> round(AlarmRate(60).run_length(30), 9)
+        5400.0
         """
-        return 2.0 * self.windows * max(comparisons, 1)
+        return self.windows / (1 - _SINGLE_WINDOWS) * max(comparisons, 1)
 
 
 def discoveries(chances: Sequence[float], rate: float) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""Which features' drift moved the score, of all requests or of a segment of them.
+"""Which features' drift moved the score, told from counts alone.
 
 A feature moves the mean score by as much as its share moves between buckets of different scores:
 
@@ -8,7 +8,7 @@ with p the reference's and q the window's share. It needs the window's counts on
 model nor its rows. It is exact for a score that is a sum of functions of one feature each while
 features are independent; features that go together (a distance and its logarithm) tell of the same
 change twice, so the changes of a window do not add up to that of the score. It ranks, it does not
-prove.
+prove; `monitors.drift.attribution` does, where the model can be asked.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consistency.records import Column
-from monitors.errors import MonitorError
-from monitors.reference import CategoryReference, Counts, ReferenceSet
+from monitors.reference import Counts, ReferenceSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +35,11 @@ class Contribution:
     change: float
 
 
-@dataclass(frozen=True, slots=True)
-class SegmentRanking:
-    """What moved the score of a part of the requests.
-
-    Attributes:
-        segment: the category, `other`, `unseen` or `missing`.
-        rows: of the window in the segment.
-        ranking: its features, the one that moved the score most first.
-    """
-
-    segment: str
-    rows: int
-    ranking: tuple[Contribution, ...]
-
-
 def rank(
-    reference: ReferenceSet, counts: Mapping[str, Counts], output: int = 0
+    reference: ReferenceSet,
+    counts: Mapping[str, Counts],
+    output: int = 0,
+    before: Mapping[str, Counts] | None = None,
 ) -> tuple[Contribution, ...]:
     """Return the features by how much their drift moved the mean score, largest first.
 
@@ -61,52 +47,30 @@ def rank(
         reference: with the mean scores of its buckets; without them nothing is ranked.
         counts: of the window, by feature; features without mean scores are left out.
         output: of the score, 0 when there is one.
+        before: counts to compare with, in the same buckets; None for those of the reference.
     """
+    held = {n: each.training_counts for n, each in reference.features.items()}
+    earlier = held if before is None else before
     changes = [
-        Contribution(name, _change(reference, name, counts[name], output))
+        Contribution(name, _change(reference, name, earlier[name], counts[name], output))
         for name in reference.score_means
-        if name in counts and counts[name].any()
+        if name in counts and counts[name].any() and name in earlier and earlier[name].any()
     ]
     return tuple(sorted(changes, key=lambda c: (-abs(c.change), c.name)))
 
 
-def rank_segments(
-    reference: ReferenceSet, columns: Mapping[str, Column], by: str, output: int = 0
-) -> tuple[SegmentRanking, ...]:
-    """Return the ranking of each segment of a window, the segments by rows.
-
-    Each segment is compared with the whole reference: the segment's own feature is left out, since
-    a segment differs in it by definition.
-
-    Args:
-        reference: see `rank`.
-        columns: the window's features, shape (N,) each.
-        by: the category feature whose values are the segments.
-        output: see `rank`.
-
-    Raises:
-        MonitorError: `by` is no category of the reference and the window.
-    """
-    held = reference.features.get(by)
-    if not isinstance(held, CategoryReference) or by not in columns:
-        known = [n for n, r in reference.features.items() if isinstance(r, CategoryReference)]
-        raise MonitorError(
-            f"segments by {by!r}: no category of the reference; it has {', '.join(known) or 'none'}"
-        )
-    buckets = held.buckets(columns[by])
-    names = [*held.top, "other", "unseen", "missing"]
-    found = []
-    for bucket in np.unique(buckets).tolist():
-        rows = np.flatnonzero(buckets == bucket)
-        inside = {n: values[rows] for n, values in columns.items() if n != by}
-        ranking = rank(reference, reference.counts(inside), output)
-        found.append(SegmentRanking(names[bucket], len(rows), ranking))
-    return tuple(sorted(found, key=lambda s: (-s.rows, s.segment)))
+def mean_score(reference: ReferenceSet, output: int = 0) -> float | None:
+    """Return the mean score of the training sample; None when the reference does not tell."""
+    for name, means in reference.score_means.items():
+        return float(_shares(reference.features[name].training_counts) @ means[output])
+    return None
 
 
-def _change(reference: ReferenceSet, name: str, counts: Counts, output: int) -> float:
+def _change(
+    reference: ReferenceSet, name: str, before: Counts, after: Counts, output: int
+) -> float:
     means = reference.score_means[name][output]
-    return float((_shares(counts) - _shares(reference.features[name].training_counts)) @ means)
+    return float((_shares(after) - _shares(before)) @ means)
 
 
 def _shares(counts: Counts) -> NDArray[np.float64]:

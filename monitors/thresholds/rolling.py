@@ -17,10 +17,26 @@ from monitors.reference import Counts
 from monitors.reference_blocks import ReferenceBlocks
 
 WINDOWS: Final = 56
-"""Days that the baseline looks back: eight of each weekday."""
+"""Windows of a day or more that the baseline looks back: eight of each weekday."""
 
-FEWEST_WINDOWS: Final = 28
-"""With fewer, those of the reference's blocks that make up for them included, there is none."""
+_DAYS_OF_HOURS: Final = 28
+_DAY: Final = 86_400
+_MOST_WINDOWS: Final = 700
+
+
+def windows_back(length_s: int) -> int:
+    """Return how many windows the baseline looks back.
+
+    Of windows of an hour those of four weeks, so that each has its hour of the week. With fewer
+    than half of them, blocks of the reference that make up for them included, there is no baseline.
+
+    >>> windows_back(86_400), windows_back(3_600)
+    (56, 672)
+
+    Args:
+        length_s: of a window, seconds.
+    """
+    return min(max(_DAYS_OF_HOURS * _DAY // length_s, WINDOWS), _MOST_WINDOWS)
 
 
 def rolling_blocks(
@@ -28,7 +44,7 @@ def rolling_blocks(
     length_s: int,
     before: ReferenceBlocks | None = None,
 ) -> ReferenceBlocks | None:
-    """Return the last `WINDOWS` windows as blocks, or None while there are too few.
+    """Return the last windows as blocks, or None while there are too few; see `windows_back`.
 
     Args:
         windows: start in seconds since the epoch, counts by measure, and counts of each output; in
@@ -36,12 +52,13 @@ def rolling_blocks(
         length_s: of the windows, seconds.
         before: blocks of the reference, of the same length, that make up for missing windows.
     """
-    last = windows[-WINDOWS:]
+    most = windows_back(length_s)
+    last = windows[-most:]
     if last and before is not None:
         before = before.chosen(before.starts_s < last[0][0])
-    missing = max(WINDOWS - len(last), 0)
+    missing = max(most - len(last), 0)
     older = 0 if before is None else min(missing, len(before))
-    if len(last) + older < FEWEST_WINDOWS:
+    if len(last) + older < most // 2:
         return None
     starts = np.array([start for start, _, _ in last], np.int64)
     names = [n for n in (last[-1][1] if last else ()) if all(n in held for _, held, _ in last)]

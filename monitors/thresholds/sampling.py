@@ -73,3 +73,34 @@ def effect_psi_limit(
     # Far out it is normal, with mean B - 1 + apart and variance 2 (B - 1 + 2 apart).
     deviation = math.sqrt(2 * (buckets - 1 + 2 * apart))
     return (buckets - 1 + apart - float(ndtri(chance)) * deviation) * scale
+
+
+def exceeding_chance(
+    buckets: int, reference_rows: int, current_rows: int, psi: float, effect: float
+) -> float:
+    """Return the chance of an index as large although the true one is `effect`: the inverse.
+
+    >>> round(exceeding_chance(10, 10**6, 1_000, 0.3661, 0.25), 4)
+    0.001
+    >>> round(exceeding_chance(10, 10_000, 1_000, 0.0307, 0.0), 4)
+    0.001
+
+    Args:
+        buckets: see `effect_psi_limit`.
+        reference_rows: likewise.
+        current_rows: likewise.
+        psi: what was measured, in nats.
+        effect: the true index, in nats.
+    """
+    if buckets < 2:
+        return 1.0
+    from scipy.special import chdtrc, chndtr, ndtr
+
+    scale = 1 / reference_rows + 1 / current_rows
+    far, apart = psi / scale, effect / scale
+    if not apart:
+        return float(chdtrc(buckets - 1, far))
+    if apart <= _LARGEST_NONCENTRALITY:
+        return max(1.0 - float(chndtr(far, buckets - 1, apart)), 0.0)
+    mean, deviation = buckets - 1 + apart, math.sqrt(2 * (buckets - 1 + 2 * apart))
+    return float(ndtr((mean - far) / deviation))

@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from monitors.psi import population_stability_index
 from monitors.reference import CategoryReference, Counts, Reference
 
-LEAST_RANK: Final = 0.005
-"""Rank of what lies below all of the baseline; 1 less that, of what lies above."""
-
 _LEAST_PSI_SHARE: Final = 0.05
 """An index of 0 has no logarithm; one so far below what is expected says nothing more."""
 
@@ -49,6 +46,10 @@ class Measured:
     values: NDArray[np.float64]
     sampling: NDArray[np.float64]
 
+    def chosen(self, windows: NDArray[np.bool_]) -> Self:
+        """Return some of the windows."""
+        return type(self)(self.values[windows], self.sampling[windows])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -70,12 +71,13 @@ class Frame:
     psi_days: float = 0.0
 
     @classmethod
-    def of(cls, reference: Reference, counts: Counts) -> Self:
+    def of(cls, reference: Reference, counts: Counts, blocks: int) -> Self:
         """Return the frame of a feature.
 
         Args:
             reference: tells the kinds of the buckets.
             counts: of the baseline; the reference's own, or those of later windows.
+            blocks: that the baseline is made of.
         """
         gaps = np.zeros(len(counts), np.bool_)
         scores = np.full(len(counts), np.nan)
@@ -83,7 +85,7 @@ class Frame:
             gaps[-2:] = True
         else:
             gaps[[0, -2, -1]] = True
-            scores[~gaps] = normal_scores(counts[~gaps])
+            scores[~gaps] = normal_scores(counts[~gaps], blocks)
         return cls(counts, scores, gaps, max(int((counts > 0).sum()), 2))
 
     def with_days(self, psi: NDArray[np.float64], rows: NDArray[np.float64]) -> Frame:
@@ -137,16 +139,24 @@ class Frame:
         return Measured(np.log(ratio + _LEAST_PSI_SHARE), np.zeros(len(ratio)))
 
 
-def normal_scores(counts: Counts) -> NDArray[np.float64]:
+def normal_scores(counts: Counts, blocks: int) -> NDArray[np.float64]:
     """Return the standard normal quantile at the middle rank of each bucket.
 
     B. L. van der Waerden, *Order tests for the two-sample problem* (1952); in grouped data each
     value has the middle rank of its bucket. A bucket that holds nothing lies between its
-    neighbours. The tails end at `LEAST_RANK`: rows of a day resemble each other, so a season says
-    less about the range of a feature than as many independent rows would.
+    neighbours.
 
-    >>> normal_scores(np.array([0, 25, 50, 25, 0])).round(3).tolist()
+    The ranks end at 1/(2(D + 1)) and 1 less that. Rows of a block resemble each other, so that what
+    D blocks say of a feature's range is what D independent values do: of those, the next one lies
+    below all with the chance 1/(D + 1) (S. S. Wilks, *Determination of sample sizes for setting
+    tolerance limits*, 1941), and so has the middle of that for its rank.
+
+    >>> normal_scores(np.array([0, 25, 50, 25, 0]), 99).round(3).tolist()
     [-2.576, -1.15, 0.0, 1.15, 2.576]
+
+    Args:
+        counts: of the buckets, ascending, shape (B,).
+        blocks: D, 1 or more.
     """
     total = int(counts.sum())
     if not total:
@@ -154,7 +164,8 @@ def normal_scores(counts: Counts) -> NDArray[np.float64]:
     from scipy.special import ndtri
 
     middle = (np.cumsum(counts) - counts / 2) / total
-    scores: NDArray[np.float64] = ndtri(np.clip(middle, LEAST_RANK, 1 - LEAST_RANK))
+    least = 1 / (2 * (blocks + 1))
+    scores: NDArray[np.float64] = ndtri(np.clip(middle, least, 1 - least))
     return scores
 
 

@@ -28,7 +28,7 @@ _COMMANDS: Final = {
     "rules": "Write the Prometheus alert rules.",
     "serve": "Serve bundles over HTTP and log every scored request.",
     "storage": "Show which forms of storage a bundle's feature values survive.",
-    "suite": "Make an expectation suite, and check a request log with it.",
+    "suite": "Make an expectation suite, show it, and check data with it.",
 }
 
 

@@ -48,7 +48,8 @@ _OPTIONS: Final = (
                  help="How long before that: 15m, 2h.  [default: the alert's windows]"),
     click.option("--slower-than", type=float, metavar="SECONDS",
                  help="The alert's latency bound, if the rules were not built with the default."),
-    click.option("--feature", metavar="NAME", help="The alert's label feature.  [default: any]"),
+    click.option("--feature", metavar="NAME",
+                 help="The alert's label feature, or rule.  [default: any]"),
     click.option("--bundle", type=FOLDER,
                  help="The bundle that served: with its reference a category is unseen as the "
                  "server's monitor says, not only where the pipeline said so."),

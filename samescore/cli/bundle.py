@@ -22,7 +22,9 @@ from consistency.records import Record, read_records
 from consistency.schema import FeatureSchema, FieldType
 from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from consistency.state import FittedState
+from monitors.drift.windows import WindowLength
 from samescore.bundling import BundleRequest, build_bundle
+from samescore.cli.drift_options import Length
 from samescore.cli.options import (
     ANY_PATH,
     FOLDER,
@@ -53,6 +55,7 @@ class _Options(TypedDict):
     golden: Path
     reference: Path | None
     reference_time: str | None
+    reference_block: WindowLength
     state: Path | None
     named: tuple[str, ...]
     snapshots: Path | None
@@ -89,6 +92,9 @@ def command() -> None:
 @click.option("--reference-time", metavar="FIELD",
               help="The timestamp field of the records: drift alarms then know how days "
               "vary.")  # fmt: skip
+@click.option("--reference-block", type=Length(), default="1d", show_default=True,
+              help="With --reference-time: the length of the shortest windows of drift jobs, "
+              "1d or 1h.")  # fmt: skip
 @click.option("--state", type=_FILE,
               help="The pipeline's fitted state, as FittedState.to_bytes wrote it.")  # fmt: skip
 @click.option("--snapshot", "named", multiple=True, metavar="LOOKUP=ID",
@@ -132,6 +138,7 @@ def _request(base: Path, options: _Options) -> BundleRequest:
         store=store,
         reference=sample,
         reference_times=_times(sample, pipeline, options["reference_time"]),
+        reference_block_s=options["reference_block"].seconds,
         execution=options["execution"],
         gate_decimals=options["gate_decimals"],
         postprocess=PostProcess(

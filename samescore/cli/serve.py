@@ -94,8 +94,9 @@ class _Options(LogOptions, BackendOptions):
 @log_options
 @suite_option
 @click.option("--suite-policy", type=EnumValue(SuitePolicy), default=SuitePolicy.REJECT.value,
-              show_default=True, help="What a row that breaks its model's suite does: reject, its "
-              "request is refused; flag, it is counted.")  # fmt: skip
+              show_default=True, help="What a row that breaks a rule without a policy of its own "
+              "does: reject, its request is refused; flag, reply and log name it; count, only the "
+              "metric tells.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True,
               help="Processes that share the port; one that dies is replaced.")  # fmt: skip
 @click.option("--window-slices", type=click.IntRange(1, 1000), default=12, show_default=True,

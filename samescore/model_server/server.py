@@ -21,6 +21,7 @@ from samescore.model_server.rest import RestServer, RestSettings
 from samescore.stop_signals import StopSignals
 from serving.core.loader import LoaderFactory
 from serving.core.state import ManagerState, VersionStatus
+from serving.loaders.tensorflow_runtime import import_tensorflow
 from serving.model_server.api import ServedModel
 from serving.model_server.configuration.listening import GrpcSettings
 from serving.model_server.configuration.reload_policy import ReloadPolicy
@@ -134,6 +135,7 @@ def run_model_server(settings: ModelServerSettings, on_ready: Callable[[Ready], 
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
     signals = StopSignals()
+    import_tensorflow()  # before the stubs do: they would bring Keras along
     try:
         server = ModelServer(settings)
         if not signals.wait_for(server.load):

@@ -11,6 +11,7 @@ from consistency.schema import FeatureSchema, FeatureType
 from consistency.storage import StorageForm, StorageTable
 from consistency.storage.form import SCALARS
 from consistency.storage.table import ABSENT, Cells, table_from_objects
+from serving.loaders.tensorflow_runtime import import_tensorflow
 
 Message: TypeAlias = Any  # protobuf's generated classes have no types here
 
@@ -18,7 +19,7 @@ _FLOATS: Final = (FeatureType.FLOAT64, FeatureType.FLOAT32)
 
 
 def _write_tfrecord(table: StorageTable) -> bytes:
-    import tensorflow as tf
+    tf = import_tensorflow()
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.tfrecord"
@@ -41,7 +42,7 @@ def _tf_feature(tf: Any, kind: FeatureType, value: Any) -> Message:  # noqa: ANN
 
 
 def _read_tfrecord(data: bytes, schema: FeatureSchema) -> StorageTable:
-    import tensorflow as tf
+    tf = import_tensorflow()
 
     kinds = dict(zip(schema.names, schema.types, strict=True))
     rows: list[dict[str, Any]] = []

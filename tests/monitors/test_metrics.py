@@ -13,14 +13,17 @@ from monitors.metrics import (
     CATALOGUE,
     JOB_CATALOGUE,
     LATENCY_BUCKETS_SECONDS,
+    SLO_CATALOGUE,
     STAGE_LATENCY,
+    WAIT_BUCKETS_SECONDS,
     Metric,
     MetricKind,
     Rejection,
 )
 
 PAGE = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text(encoding="utf-8")
-ALL = (*CATALOGUE, *JOB_CATALOGUE)
+EXPORTED = (*CATALOGUE, *JOB_CATALOGUE)
+ALL = (*EXPORTED, *SLO_CATALOGUE)
 METRICS = pytest.mark.parametrize("metric", ALL, ids=lambda metric: metric.name)
 SUFFIXES = {
     MetricKind.COUNTER: "_total",
@@ -40,7 +43,13 @@ def test_every_name_stands_once() -> None:
     assert len(names) == len(set(names))
 
 
-@METRICS
+@pytest.mark.parametrize("metric", SLO_CATALOGUE, ids=lambda metric: metric.name)
+def test_a_recorded_name_has_its_level_and_its_operation(metric: Metric) -> None:
+    assert re.fullmatch(r"job_model:samescore(_[a-z]+)+:ratio", metric.name)
+    assert metric.kind is MetricKind.GAUGE
+
+
+@pytest.mark.parametrize("metric", EXPORTED, ids=lambda metric: metric.name)
 def test_a_name_has_the_prefix_and_the_suffix_of_its_kind(metric: Metric) -> None:
     assert re.fullmatch(r"samescore(_[a-z]+)+", metric.name)
     if metric.kind is not MetricKind.GAUGE:
@@ -81,6 +90,13 @@ def test_latency_buckets_tell_microseconds_apart() -> None:
     assert small[0] == 0.000_01
     steps = [b / a for a, b in itertools.pairwise(small)]
     assert max(steps) <= 2.5 or math.isclose(max(steps), 2.5)
+
+
+def test_waits_have_bounds_that_the_latency_has_too() -> None:
+    """One setting of the alert rules is a bound of both."""
+    assert list(WAIT_BUCKETS_SECONDS) == sorted(
+        set(WAIT_BUCKETS_SECONDS) & {*STAGE_LATENCY.buckets}
+    )
 
 
 def test_reasons_are_few() -> None:

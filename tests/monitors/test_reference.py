@@ -110,6 +110,8 @@ def test_a_hundredfold_of_the_rare_positives_is_seen(rng: np.random.Generator) -
     assert psi(reference, same) < limit
     assert psi(reference, same * 100) > 20 * limit
     assert psi(reference, same * 2) > 2 * limit
+    # Smaller ones leave no training range: it takes bins for the little that is not zero.
+    assert psi(reference, same * 0.4) > limit
 
 
 @pytest.mark.parametrize(
@@ -132,6 +134,8 @@ def test_integers_that_became_slightly_larger_do_not_explode(
 def test_a_flag_that_became_a_fraction_is_seen(rng: np.random.Generator) -> None:
     reference = NumericReference.build(rng.integers(0, 2, ROWS))
     assert psi(reference, np.full(1_000, 0.3)) > 1.0
+    # Half way between 0 and 1 would be one edge: 0.3 for 0 would be no news.
+    assert psi(reference, np.where(rng.random(1_000) < 0.5, 0.3, 1.0)) > 1.0
 
 
 def test_a_marker_that_changed_is_seen_although_the_other_values_are_far_away(
@@ -270,26 +274,46 @@ def test_every_numeric_dtype_can_be_frozen(values: Array) -> None:
 
 
 def test_a_bucket_for_top_other_unseen_and_missing() -> None:
-    sample = objects(["a"] * 5 + ["b"] * 3 + ["c", "d", None])
+    sample = objects(["a"] * 5 + ["b"] * 3 + ["c", "d"] * 2 + ["once", None])
     reference = CategoryReference.build(sample, top=2)
     assert reference.top == ("a", "b")
-    assert reference.training_counts.tolist() == [5, 3, 2, 0, 1]
+    assert reference.training_counts.tolist() == [5, 3, 4, 1, 1]
     window = objects(["a", "c", "z", None, math.nan, "A", ""])
     assert reference.counts(window).tolist() == [1, 0, 1, 3, 2]
 
 
 def test_ties_between_categories_go_by_name_whatever_the_order_of_rows() -> None:
-    one = CategoryReference.build(objects(["b", "a", "c"]), top=2)
-    two = CategoryReference.build(objects(["c", "b", "a"]), top=2)
+    one = CategoryReference.build(objects(["b", "a", "c"] * 2), top=2)
+    two = CategoryReference.build(objects(["c", "b", "a"] * 2), top=2)
     assert one.to_json() == two.to_json()
     assert one.top == ("a", "b")
 
 
 def test_too_many_categories_are_unseen_then_as_now() -> None:
-    sample = objects([f"id{i:06}" for i in range(MAX_KNOWN_CATEGORIES + 500)])
+    sample = objects([f"id{i:06}" for i in range(MAX_KNOWN_CATEGORIES + 500)] * 2)
     reference = CategoryReference.build(sample)
-    assert reference.training_counts[-2] == 500
+    assert reference.training_counts[-2] == 1_000
     assert psi(reference, sample) == 0.0
+
+
+def test_texts_that_are_always_new_are_no_drift() -> None:
+    """Taking every text of training for a known category makes all later ones an alarm."""
+    reference = CategoryReference.build(objects([f"comment {i}" for i in range(5_000)]))
+    later = objects([f"comment {i}" for i in range(5_000, 6_000)])
+    assert psi(reference, later) == 0.0
+
+
+def test_some_new_ids_are_as_usual_as_in_training(rng: np.random.Generator) -> None:
+    """Good: as many rows are new later as training holds once (or more: of two, one is left)."""
+
+    def ids(rows: int) -> Array:
+        return objects([f"user {n}" for n in rng.zipf(1.3, rows)])
+
+    reference, later = CategoryReference.build(ids(20_000)), ids(5_000)
+    expected = reference.training_counts[-2] / 20_000
+    assert expected > 0.02
+    assert expected < reference.counts(later)[-2] / 5_000 < 1.6 * expected
+    assert psi(reference, later) < 0.1
 
 
 @given(categories, categories)
@@ -301,7 +325,7 @@ def test_counts_of_categories_add_up(first: list[Any], second: list[Any]) -> Non
 
 
 def test_fixed_width_strings_are_categories_too() -> None:
-    reference = ReferenceSet.build({"c": np.array(["x", "y"])}, np.array([0.1, 0.2]))
+    reference = ReferenceSet.build({"c": np.array(["x", "y"] * 2)}, np.array([0.1, 0.2] * 2))
     assert reference.counts({"c": np.array(["x", "q"])})["c"].tolist() == [1, 0, 0, 1, 0]
 
 

@@ -75,3 +75,28 @@ def test_damaged_blocks_are_refused(reference: ReferenceSet, key: str, value: An
 def test_a_time_for_each_row(reference: ReferenceSet) -> None:
     with pytest.raises(MonitorError, match="2 times for 3 rows; give one for each"):
         reference.with_blocks({}, np.zeros(3), np.zeros(2, np.int64))
+
+
+def test_categories_that_one_day_alone_holds_are_unseen_in_it() -> None:
+    """Ids of a session are known in training, and never again: that is no news of a later day."""
+    number = np.repeat(np.arange(20), 50)
+    sessions = np.array([f"{day}/{row % 5}" for row, day in enumerate(number)], object)
+    sessions[::10] = None
+    columns = {"session": sessions, "city": np.array(["a", "b"] * 500, object)}
+    scores = np.zeros(1_000)
+    built = ReferenceSet.build(columns, scores).with_blocks(columns, scores, number * DAY_S * 10**6)
+    assert built.blocks is not None
+    assert (built.blocks.features["session"][:, -2:] == [45, 5]).all()
+    assert not built.blocks.features["city"][:, -2:].any()
+
+
+def test_days_made_of_hours_may_lack_those_without_a_row() -> None:
+    """At night nobody flies; a day with half of its hours is no day."""
+    hours = np.array([d * 24 + h for d in range(8) for h in range(6, 24) if (d, h // 15) != (5, 1)])
+    times = np.repeat(hours, 3) * 3_600_000_000
+    columns, scores = {"x": np.zeros(len(times))}, np.zeros(len(times))
+    built = ReferenceSet.build(columns, scores).with_blocks(columns, scores, times, 3_600)
+    assert built.blocks is not None
+    days = built.blocks.without_ends().merged(DAY_S)
+    assert days is not None
+    assert (days.starts_s // DAY_S).tolist() == [0, 1, 2, 3, 4, 6, 7]

@@ -38,6 +38,7 @@ def test_the_commands_are_those_that_the_readme_names() -> None:
         ("dashboards", "build"),
         ("dashboards", "publish"),
         ("demo",),
+        ("drift", "history"),
         ("drift", "run"),
         ("drift", "show"),
         ("log", "cat"),
@@ -56,6 +57,8 @@ def test_the_commands_are_those_that_the_readme_names() -> None:
         ("storage",),
         ("suite", "build"),
         ("suite", "check"),
+        ("suite", "docs"),
+        ("suite", "policy"),
         ("suite", "show"),
     ]
 

@@ -69,7 +69,8 @@ def drawn() -> list[Any]:
     records: list[Any] = []
 
     @given(st.lists(hostile_records(SCHEMA, EXAMPLES), min_size=1, max_size=10))
-    @settings(max_examples=500, database=None, suppress_health_check=list(HealthCheck))
+    # Many: what is drawn depends on the constants of the modules that happen to be imported by now.
+    @settings(max_examples=2_000, database=None, suppress_health_check=list(HealthCheck))
     def draw(some: list[Any]) -> None:
         records.extend(some)
 

@@ -12,11 +12,12 @@ from monitors.thresholds.multiplicity import SHARES, AlarmRate, discoveries
 from monitors.thresholds.statistics import Statistic
 
 
-def test_the_chances_of_all_comparisons_add_up_to_half_the_rate() -> None:
+def test_the_chances_of_all_comparisons_add_up_to_the_rate() -> None:
     rate = AlarmRate(60.0)
-    total = sum(30 * rate.chance(statistic, 30) for statistic in Statistic)
-    assert total == pytest.approx(1 / 120)
-    assert 30 / rate.run_length(30) == pytest.approx(1 / 120)
+    single = sum(30 * rate.chance(statistic, 30) for statistic in Statistic)
+    assert single == pytest.approx(1 / 90)
+    assert single == pytest.approx(rate.chance_of_a_window)
+    assert single + 30 / rate.run_length(30) == pytest.approx(1 / 60)
     assert sum(SHARES.values()) == 1.0
 
 
@@ -37,3 +38,5 @@ def test_false_discoveries_are_controlled_however_features_depend() -> None:
     assert np.mean(shares) < 0.1
     assert discoveries([], 0.1) == ()
     assert discoveries([0.9, 0.8], 0.1) == (False, False)
+    # Benjamini and Hochberg's rule for independent features would list the third one.
+    assert discoveries([0.001, 0.02, 0.045, 0.9], 0.1) == (True, True, False, False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitors.errors import MonitorError
 from monitors.reference import ReferenceSet
-from monitors.thresholds.ranking import rank, rank_segments
+from monitors.thresholds.ranking import mean_score, rank
 
 ROWS = 20_000
 
@@ -37,18 +36,24 @@ def test_the_feature_that_moved_the_score_is_first(
     assert all(abs(c.change) < 0.02 for c in found[2:])
 
 
-def test_a_segment_has_a_ranking_of_its_own(
+def test_what_to_compare_with_can_be_said(
+    world: tuple[dict[str, np.ndarray], ReferenceSet],
+) -> None:
+    """A segment is compared with its own past, not with the others."""
+    columns, reference = world
+    own = {n: values[columns["heavy"] > 0] for n, values in columns.items()}
+    before = reference.counts(own)
+    assert rank(reference, before)[0].change > 0.5
+    assert all(c.change == 0.0 for c in rank(reference, before, before=before))
+
+
+def test_the_mean_score_of_training_is_known(
     world: tuple[dict[str, np.ndarray], ReferenceSet],
 ) -> None:
     columns, reference = world
-    moved = {**columns, "heavy": columns["heavy"] + np.where(columns["city"] == "b", 1.0, 0.0)}
-    found = {s.segment: s for s in rank_segments(reference, moved, "city")}
-    assert found.keys() == {"a", "b"}
-    assert found["b"].ranking[0].name == "heavy"
-    assert found["b"].ranking[0].change > 0.8
-    assert abs(found["a"].ranking[0].change) < 0.05
-    with pytest.raises(MonitorError, match=r"segments by 'heavy': no category .* it has city"):
-        rank_segments(reference, moved, "heavy")
+    mean = float(np.mean(columns["heavy"] + 0.1 * columns["light"]))
+    assert mean_score(reference) == pytest.approx(mean, abs=1e-12)
+    assert mean_score(reference.distributions()) is None
 
 
 def test_without_mean_scores_nothing_is_ranked(

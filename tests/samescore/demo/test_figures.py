@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from consistency.log import LoggedRequest
-from consistency.log.entry import decode_line, encode_line
+from consistency.log.encoding import encode_line
+from consistency.log.line import decode_line
 from consistency.protocols import Damage
 from consistency.scored import Outcome, Payload
 from monitors.reference import ReferenceSet
