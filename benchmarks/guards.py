@@ -22,8 +22,8 @@ from consistency.protocols import Decoded
 from consistency.records import Record
 from consistency.scored import ServableInfo
 from monitors.suites import SuiteGuard, SuitePolicy, compile_suite
-from monitors.suites.checking import columns_read, frame_of
-from monitors.suites.gx import ephemeral_context, import_gx
+from monitors.suites.whole.checking import columns_read, frame_of
+from monitors.suites.whole.gx import ephemeral_context, import_gx
 from samescore.suites import build_suite
 
 _MODEL = "xgboost"

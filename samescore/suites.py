@@ -20,11 +20,11 @@ from consistency.records import Record
 from consistency.schema import RecordSchema
 from monitors.metrics import SUITE_VIOLATIONS
 from monitors.suites import SuiteGuard, SuitePolicy, compile_suite, read_suite
-from monitors.suites.builder import BuildSettings, specify
-from monitors.suites.gx import suite_json
-from monitors.suites.held_columns import KeyProfile
+from monitors.suites.building.builder import BuildSettings, specify
+from monitors.suites.building.held_columns import KeyProfile
+from monitors.suites.building.profile import profile
 from monitors.suites.merging import with_base
-from monitors.suites.profile import profile
+from monitors.suites.whole.gx import suite_json
 
 if TYPE_CHECKING:  # it brings prometheus_client, which building a suite does not need
     from monitors.online.counters import EventCounters

@@ -1,15 +1,13 @@
 """Expectation suites on the request path: a Great Expectations suite, compiled to a guard.
 
-`value_tests.py` judges one value, `row_tests.py` several of a record, `conditions.py` says of
-which records a rule speaks; `compiler.py` turns a suite's JSON into rules, `guard.py` runs them
-before the backend. `profile.py` and `builder.py` (with `batch_rules.py`, `cross_rules.py`,
-`noise.py`) learn a suite from training records, `merging.py` keeps what people edit. All that
-without Great Expectations: only `gx.py` and `data_docs.py` use it, to write a suite, to run one as
-a checkpoint, which `checking.py` does over a request log, and to write its pages.
+`building/` learns a suite from training records, `merging.py` keeps what people edit, `compiled/`
+turns its JSON into plain functions and runs them before the backend: all that without Great
+Expectations. `whole/` uses it, to run a suite as a checkpoint over a log or a file and to write its
+pages. What the rooms share stands here: how a rule is named, its level and its policy.
 """
 
-from monitors.suites.compiler import CompiledSuite, compile_suite, read_suite
-from monitors.suites.guard import Action, SuiteGuard, SuitePolicy
+from monitors.suites.compiled.compiler import CompiledSuite, compile_suite, read_suite
+from monitors.suites.compiled.guard import Action, SuiteGuard, SuitePolicy
 
 __all__ = [
     "Action",

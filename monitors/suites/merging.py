@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from consistency.jsontype import Json
-from monitors.suites.conditions import ConditionError, compile_condition
+from monitors.suites.compiled.conditions import ConditionError, compile_condition
 from monitors.suites.naming import columns_of, rule_name
 
 Suite: TypeAlias = Mapping[str, Json]

@@ -9,8 +9,8 @@ import click
 from rich.console import Console
 
 from monitors.suites import CompiledSuite, SuitePolicy, compile_suite
-from monitors.suites.compiler import load_json
-from monitors.suites.rules import AnyRule
+from monitors.suites.compiled.compiler import load_json
+from monitors.suites.compiled.rules import AnyRule
 from samescore.cli.options import json_option, print_json
 from samescore.cli.suite_build import command as build
 from samescore.cli.suite_check import command as check

@@ -14,7 +14,7 @@ from consistency.bundle import open_bundle
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from consistency.records import Record
-from monitors.suites.compiler import compile_suite, load_json
+from monitors.suites.compiled.compiler import compile_suite, load_json
 from monitors.suites.levels import level_of
 from monitors.suites.merging import Merged, Prefer, merge
 from monitors.suites.specs import BuildSettings

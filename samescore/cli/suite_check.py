@@ -16,7 +16,9 @@ from consistency.jsontype import Json
 from consistency.log import RequestLogReader
 from consistency.log.selection import LogSelection
 from consistency.protocols import Damage
-from monitors.suites.checking import (
+from monitors.suites.compiled.compiler import load_json
+from monitors.suites.naming import columns_of, rule_name
+from monitors.suites.whole.checking import (
     CheckedExpectation,
     CheckReport,
     LoggedRecords,
@@ -24,8 +26,6 @@ from monitors.suites.checking import (
     collect_records,
     file_records,
 )
-from monitors.suites.compiler import load_json
-from monitors.suites.naming import columns_of, rule_name
 from samescore.cli.log_selection import say_damage, selection_options
 from samescore.cli.options import json_option, print_json
 from samescore.cli.suite_options import suite_option

@@ -9,9 +9,9 @@ import click
 from consistency.jsontype import Json
 from consistency.log.selection import LogSelection
 from monitors.errors import MonitorError
-from monitors.suites.checking import LoggedRecords, columns_read, frame_of
-from monitors.suites.compiler import load_json
-from monitors.suites.data_docs import Documented, build_data_docs
+from monitors.suites.compiled.compiler import load_json
+from monitors.suites.whole.checking import LoggedRecords, columns_read, frame_of
+from monitors.suites.whole.data_docs import Documented, build_data_docs
 from samescore.cli.log_selection import selection_options
 from samescore.cli.options import ANY_PATH
 from samescore.cli.suite_check import DATA, gather

@@ -26,7 +26,7 @@ from monitors.metrics import (
     Metric,
     MetricKind,
 )
-from monitors.suites.guard import Action
+from monitors.suites.compiled.guard import Action
 from serving.backends.instance_errors import Attempt
 from tests.dashboards.expressions import COUNTER_FUNCTIONS, Selector, nodes, parse, selectors
 from tests.dashboards.linter import panels, targets, variables

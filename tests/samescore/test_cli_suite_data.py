@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.log import LoggedRequest, RequestLogReader
 from consistency.scored import Outcome
-from monitors.suites.offline_pages import fetches
+from monitors.suites.whole.offline_pages import fetches
 from tests.fixtures.cli import mistake, samescore
 from tests.fixtures.server import Reply, Server, serving
 from tests.fixtures.tiny import PACKAGE, Tiny, make_records, record_body

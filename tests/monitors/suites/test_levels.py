@@ -4,10 +4,10 @@ import inspect
 
 import pytest
 
-from monitors.suites.arguments import TESTS
-from monitors.suites.cross_arguments import CROSS
-from monitors.suites.gx import import_gx
+from monitors.suites.compiled.arguments import TESTS
+from monitors.suites.compiled.cross_arguments import CROSS
 from monitors.suites.levels import ROW_KINDS, Level, level_of
+from monitors.suites.whole.gx import import_gx
 
 ACROSS_ROWS = {
     "expect_column_value_z_scores_to_be_less_than",

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from consistency.jsontype import Json
-from monitors.suites.regexes import check_pattern
-from monitors.suites.value_tests import (
+from monitors.suites.compiled.regexes import check_pattern
+from monitors.suites.compiled.value_tests import (
     Between,
     InSet,
     Length,

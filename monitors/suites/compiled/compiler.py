@@ -11,13 +11,13 @@ import orjson
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
-from monitors.suites.arguments import TESTS, Kwargs, LeaveOutError, number
-from monitors.suites.conditions import ConditionError, RowCondition, compile_condition
-from monitors.suites.cross_arguments import CROSS, cross_columns, ignored
+from monitors.suites.compiled.arguments import TESTS, Kwargs, LeaveOutError, number
+from monitors.suites.compiled.conditions import ConditionError, RowCondition, compile_condition
+from monitors.suites.compiled.cross_arguments import CROSS, cross_columns, ignored
+from monitors.suites.compiled.rules import AnyRule, CrossRule, Rule
 from monitors.suites.levels import Level, level_of
 from monitors.suites.naming import columns_of
 from monitors.suites.policy import SuitePolicy
-from monitors.suites.rules import AnyRule, CrossRule, Rule
 
 __all__ = ["CompiledSuite", "LeftOut", "Level", "compile_suite", "load_json", "read_suite"]
 

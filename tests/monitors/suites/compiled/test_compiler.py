@@ -7,7 +7,7 @@ import pytest
 
 from consistency.errors import ConfigError
 from monitors.suites import CompiledSuite, compile_suite, read_suite
-from monitors.suites.compiler import Level
+from monitors.suites.compiled.compiler import Level
 
 
 def one(kind: str, **kwargs: Any) -> CompiledSuite:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from consistency.jsontype import Json
-from monitors.suites.value_tests import is_null
+from monitors.suites.compiled.value_tests import is_null
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,

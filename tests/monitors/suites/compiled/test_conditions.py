@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from monitors.suites import compile_suite
-from monitors.suites.conditions import ConditionError, compile_condition
-from monitors.suites.value_tests import Verdict
+from monitors.suites.compiled.conditions import ConditionError, compile_condition
+from monitors.suites.compiled.value_tests import Verdict
 
 
 def compared(sign: str, parameter: Any, column: str = "city") -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
-from monitors.suites.gx import ephemeral_context, import_gx, load_suite, quiet_run
 from monitors.suites.levels import level_of
-from monitors.suites.offline_pages import offline
+from monitors.suites.whole.gx import ephemeral_context, import_gx, load_suite, quiet_run
+from monitors.suites.whole.offline_pages import offline
 
 if TYPE_CHECKING:
     import pandas as pd

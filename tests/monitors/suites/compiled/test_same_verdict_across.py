@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from monitors.suites import compile_suite
-from monitors.suites.checking import frame_of
-from monitors.suites.gx import run_checkpoint
-from monitors.suites.rules import AnyRule
-from monitors.suites.value_tests import Verdict
+from monitors.suites.compiled.rules import AnyRule
+from monitors.suites.compiled.value_tests import Verdict
+from monitors.suites.whole.checking import frame_of
+from monitors.suites.whole.gx import run_checkpoint
 
 pytestmark = pytest.mark.slow
 

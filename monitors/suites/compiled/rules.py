@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consistency.jsontype import Json
-from monitors.suites.conditions import RowCondition
+from monitors.suites.compiled.conditions import RowCondition
+from monitors.suites.compiled.row_tests import Ignore, RowTest
+from monitors.suites.compiled.value_tests import Present, ValueTest, Verdict, is_null
 from monitors.suites.naming import rule_name
 from monitors.suites.policy import SuitePolicy
-from monitors.suites.row_tests import Ignore, RowTest
-from monitors.suites.value_tests import Present, ValueTest, Verdict, is_null
 
 __all__ = ["AnyRule", "CrossRule", "Rule", "is_null"]
 

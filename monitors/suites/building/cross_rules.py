@@ -18,11 +18,11 @@ import numpy as np
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from consistency.schema import FieldType
-from monitors.suites.batch_rules import ENOUGH
-from monitors.suites.held_columns import KeyProfile, Mask, Numbers
+from monitors.suites.building.batch_rules import ENOUGH
+from monitors.suites.building.held_columns import KeyProfile, Mask, Numbers
+from monitors.suites.building.profile import FieldProfile
 from monitors.suites.levels import Level
 from monitors.suites.policy import SuitePolicy
-from monitors.suites.profile import FieldProfile
 from monitors.suites.specs import BuildSettings, ExpectationSpec
 
 CHANCE: Final = 1e-6

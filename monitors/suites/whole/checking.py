@@ -14,11 +14,11 @@ from consistency.protocols import Damage
 from consistency.records import Record
 from consistency.schema import FeatureSchema
 from monitors.errors import MonitorError
-from monitors.suites.compiler import CompiledSuite, Level, compile_suite
-from monitors.suites.gx import ExpectationOutcome, run_checkpoint
+from monitors.suites.compiled.compiler import CompiledSuite, Level, compile_suite
+from monitors.suites.compiled.rules import AnyRule
+from monitors.suites.compiled.value_tests import Verdict
 from monitors.suites.naming import columns_of
-from monitors.suites.rules import AnyRule
-from monitors.suites.value_tests import Verdict
+from monitors.suites.whole.gx import ExpectationOutcome, run_checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd

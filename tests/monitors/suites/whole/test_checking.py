@@ -15,8 +15,13 @@ from consistency.log.line import decode_line
 from consistency.protocols import Damage
 from consistency.scored import Outcome, Payload
 from monitors.errors import MonitorError
-from monitors.suites.checking import CheckReport, LoggedRecords, check_records, collect_records
-from monitors.suites.compiler import Level
+from monitors.suites.compiled.compiler import Level
+from monitors.suites.whole.checking import (
+    CheckReport,
+    LoggedRecords,
+    check_records,
+    collect_records,
+)
 from tests.fixtures.scored import make_request
 
 
@@ -132,8 +137,8 @@ def refuse(*args, **kwargs):
     asked.append(args)
     raise OSError("no network in this test")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-from monitors.suites.gx import run_checkpoint
-from monitors.suites.checking import frame_of
+from monitors.suites.whole.gx import run_checkpoint
+from monitors.suites.whole.checking import frame_of
 suite = {"name": "s", "expectations": [
     {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}}]}
 (found,) = run_checkpoint(suite, frame_of([{"x": 1}, {"x": None}], []))

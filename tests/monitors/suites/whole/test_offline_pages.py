@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitors.suites.offline_pages import POLICY, fetches, offline
+from monitors.suites.whole.offline_pages import POLICY, fetches, offline
 
 PAGE = """<!DOCTYPE html><html><head><title>x</title>
 <link rel="stylesheet" href="https://cdn.example/a.css"/>

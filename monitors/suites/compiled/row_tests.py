@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any, Final, Protocol
 
 from consistency.jsontype import Json
-from monitors.suites.value_tests import Verdict, is_null
+from monitors.suites.compiled.value_tests import Verdict, is_null
 
 _MEETS: Final = Verdict.MEETS
 _BREAKS: Final = Verdict.BREAKS

@@ -13,9 +13,9 @@ from consistency.protocols import Decoded
 from consistency.schema import Field, FieldType, RecordSchema
 from monitors.errors import MonitorError
 from monitors.suites import SuiteGuard, SuitePolicy, compile_suite
-from monitors.suites.builder import BuildSettings, specify
-from monitors.suites.gx import suite_json
-from monitors.suites.profile import profile, widened
+from monitors.suites.building.builder import BuildSettings, specify
+from monitors.suites.building.profile import profile, widened
+from monitors.suites.whole.gx import suite_json
 from tests.fixtures.scored import INFO
 
 SCHEMA = RecordSchema(

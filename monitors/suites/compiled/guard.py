@@ -10,10 +10,10 @@ from consistency.errors import ConfigError, DataError
 from consistency.jsontype import Json
 from consistency.protocols import Decoded, Flags
 from consistency.scored import ServableInfo
-from monitors.suites.compiler import CompiledSuite
+from monitors.suites.compiled.compiler import CompiledSuite
+from monitors.suites.compiled.rules import AnyRule, Rule
+from monitors.suites.compiled.value_tests import Verdict
 from monitors.suites.policy import ACTIONS, Action, SuitePolicy, effective
-from monitors.suites.rules import AnyRule, Rule
-from monitors.suites.value_tests import Verdict
 
 __all__ = ["MAX_LABELS", "Action", "SuiteGuard", "SuitePolicy"]
 

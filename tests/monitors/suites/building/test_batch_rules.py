@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from consistency.schema import Field, FieldType, RecordSchema
-from monitors.suites.builder import BuildSettings, SuiteSpec, specify
-from monitors.suites.checking import columns_read, frame_of
-from monitors.suites.gx import run_checkpoint, suite_json
-from monitors.suites.profile import profile
+from monitors.suites.building.builder import BuildSettings, SuiteSpec, specify
+from monitors.suites.building.profile import profile
+from monitors.suites.whole.checking import columns_read, frame_of
+from monitors.suites.whole.gx import run_checkpoint, suite_json
 
 SCHEMA = RecordSchema(
     (

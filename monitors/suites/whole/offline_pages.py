@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from monitors.suites.offline_assets import SCRIPT, STYLE
+from monitors.suites.whole.offline_assets import SCRIPT, STYLE
 
 POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; "

@@ -5,8 +5,15 @@ from typing import Any
 
 import pytest
 
-from monitors.suites.row_tests import Distinct, Equal, Greater, PairInSet, RowTest, SumEquals
-from monitors.suites.value_tests import Verdict
+from monitors.suites.compiled.row_tests import (
+    Distinct,
+    Equal,
+    Greater,
+    PairInSet,
+    RowTest,
+    SumEquals,
+)
+from monitors.suites.compiled.value_tests import Verdict
 
 MEETS, BREAKS, INCOMPARABLE = Verdict.MEETS, Verdict.BREAKS, Verdict.INCOMPARABLE
 

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 
 from consistency.jsontype import Json
-from monitors.suites import noise
-from monitors.suites.held_columns import Numbers
+from monitors.suites.building import noise
+from monitors.suites.building.held_columns import Numbers
+from monitors.suites.building.profile import FieldProfile
 from monitors.suites.levels import Level
-from monitors.suites.profile import FieldProfile
 from monitors.suites.specs import BuildSettings, ExpectationSpec
 
 QUANTILES: Final = (0.1, 0.25, 0.5, 0.75, 0.9)

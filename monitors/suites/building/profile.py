@@ -16,7 +16,7 @@ from consistency.jsontype import Json
 from consistency.records import Record, read_records
 from consistency.schema import Field, FieldType, RecordSchema
 from monitors.errors import MonitorError
-from monitors.suites.held_columns import NUMERIC, HeldColumn, KeyProfile, Mask, Numbers
+from monitors.suites.building.held_columns import NUMERIC, HeldColumn, KeyProfile, Mask, Numbers
 
 _CHUNK_ROWS: Final = 10_000
 _LARGEST: Final = sys.float_info.max

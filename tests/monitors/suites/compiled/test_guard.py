@@ -14,7 +14,7 @@ from consistency.features import FeatureBatch
 from consistency.protocols import Decoded, Guard
 from consistency.schema import FeatureSchema
 from monitors.suites import CompiledSuite, SuiteGuard, SuitePolicy, compile_suite
-from monitors.suites.guard import MAX_LABELS
+from monitors.suites.compiled.guard import MAX_LABELS
 from tests.fixtures.scored import INFO
 
 CITY = ("values_to_be_in_set", {"column": "city", "value_set": ["Bonn", "Ulm"]})

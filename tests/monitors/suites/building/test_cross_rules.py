@@ -8,10 +8,10 @@ import pytest
 from consistency.errors import ConfigError
 from consistency.schema import Field, FieldType, RecordSchema
 from monitors.suites import compile_suite
-from monitors.suites.builder import BuildSettings, SuiteSpec, specify
-from monitors.suites.held_columns import KeyProfile
-from monitors.suites.profile import profile
-from monitors.suites.value_tests import Verdict
+from monitors.suites.building.builder import BuildSettings, SuiteSpec, specify
+from monitors.suites.building.held_columns import KeyProfile
+from monitors.suites.building.profile import profile
+from monitors.suites.compiled.value_tests import Verdict
 
 NUMBER = FieldType.FLOAT64
 SCHEMA = RecordSchema(

@@ -7,11 +7,11 @@ from typing import Final
 
 from consistency.jsontype import Json
 from consistency.schema import FieldType
-from monitors.suites.batch_rules import batch_rules
-from monitors.suites.cross_rules import cross_rules
-from monitors.suites.held_columns import KeyProfile
+from monitors.suites.building.batch_rules import batch_rules
+from monitors.suites.building.cross_rules import cross_rules
+from monitors.suites.building.held_columns import KeyProfile
+from monitors.suites.building.profile import FieldProfile, widened
 from monitors.suites.levels import Level
-from monitors.suites.profile import FieldProfile, widened
 from monitors.suites.specs import BuildSettings, ExpectationSpec, SuiteSpec
 
 __all__ = ["BuildSettings", "ExpectationSpec", "SuiteSpec", "specify"]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from consistency.errors import ConfigError
-from monitors.suites.checking import frame_of
-from monitors.suites.data_docs import MARK, Documented, build_data_docs
-from monitors.suites.offline_pages import POLICY, fetches
+from monitors.suites.whole.checking import frame_of
+from monitors.suites.whole.data_docs import MARK, Documented, build_data_docs
+from monitors.suites.whole.offline_pages import POLICY, fetches
 
 pytestmark = pytest.mark.slow
 
@@ -106,8 +106,8 @@ def refuse(*args, **kwargs):
     asked.append(args)
     raise OSError("no network in this test")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
-from monitors.suites.data_docs import Documented, build_data_docs
-from monitors.suites.checking import frame_of
+from monitors.suites.whole.data_docs import Documented, build_data_docs
+from monitors.suites.whole.checking import frame_of
 suite = {"name": "s", "expectations": [
     {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "x"}}]}
 build_data_docs([Documented("m", suite, frame_of([{"x": 1}], []))], Path(sys.argv[1]))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from monitors.suites.arguments import Kwargs, LeaveOutError, number
-from monitors.suites.row_tests import (
+from monitors.suites.compiled.arguments import Kwargs, LeaveOutError, number
+from monitors.suites.compiled.row_tests import (
     Distinct,
     Equal,
     Greater,

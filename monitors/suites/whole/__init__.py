@@ -1,0 +1,1 @@
+"""Great Expectations itself: a whole suite over a log or a file, and its Data Docs."""
