@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -28,10 +29,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def pytest_configure() -> None:
-    """Give the main module a file, as it has everywhere but in a worker of pytest-xdist.
+    """Make the surroundings what tests expect, however pytest was started.
 
-    Without one pyspark, which great_expectations imports, takes us for its own doctests and exits.
+    The main module has a file, as it has everywhere but in a worker of pytest-xdist: without one
+    pyspark, which great_expectations imports, takes us for its own doctests and exits. And Ctrl-C
+    ends the processes that tests start: a shell's background job hands down that it is ignored.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     main = sys.modules["__main__"]
     if not hasattr(main, "__file__"):
         main.__file__ = str(Path(pytest.__file__).with_name("__main__.py"))

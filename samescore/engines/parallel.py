@@ -39,10 +39,15 @@ class Processes:
         # Not forked: a copy of a process with a model library's threads in it can hang.
         context = multiprocessing.get_context("spawn")
         jobs = min(self.jobs, len(units))
+        others = set(multiprocessing.active_children())
         with ProcessPoolExecutor(jobs, context, _start, (work,)) as pool:
             try:
                 yield from _results(pool, deque(units), jobs * _AHEAD, on_bytes)
             except BrokenProcessPool as e:
+                # A process that was being started when another one died is not ended by the pool,
+                # which then waits for it for ever (CPython 3.11).
+                for started in set(multiprocessing.active_children()) - others:
+                    started.kill()
                 raise EngineError(
                     f"a {work.name} process died (most often: out of memory); run again with "
                     f"fewer --jobs than {self.jobs}{work.advice}"
