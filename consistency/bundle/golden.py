@@ -12,6 +12,7 @@ import orjson
 
 from consistency.errors import BundleError
 from consistency.features import FeatureBatch, feature_batch
+from consistency.parquet_bytes import parquet_table
 from consistency.records import Column, Record
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Scores
@@ -67,10 +68,9 @@ class GoldenSet:
             BundleError: no Parquet file, or other features than the schema's.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            table = pq.read_table(io.BytesIO(data))
+            table = parquet_table(data)
             columns = {
                 n: _column(table.column(_FEATURE + n), t)
                 for n, t in zip(schema.names, schema.types, strict=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from consistency.parquet_bytes import parquet_table
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.storage.form import NUMBERS, StorageForm
 from consistency.storage.table import StorageTable
@@ -56,9 +57,7 @@ def _parquet(table: ArrowTable) -> bytes:
 
 
 def _read_parquet(data: bytes, schema: FeatureSchema) -> StorageTable:
-    import pyarrow.parquet as pq
-
-    return _cells(pq.read_table(io.BytesIO(data)), schema)
+    return _cells(parquet_table(data), schema)
 
 
 def _ipc_writer(*, pandas: bool) -> Callable[[StorageTable], bytes]:
@@ -92,7 +91,7 @@ def _write_feather(table: StorageTable) -> bytes:
 def _read_feather(data: bytes, schema: FeatureSchema) -> StorageTable:
     from pyarrow import feather
 
-    return _cells(feather.read_table(io.BytesIO(data)), schema)
+    return _cells(feather.read_table(io.BytesIO(data), use_threads=False), schema)
 
 
 def _write_npz(table: StorageTable) -> bytes:
