@@ -14,7 +14,7 @@ import yaml
 from monitors.alerting.alerts import build_rules
 from monitors.alerting.rules import AlertRule, to_yaml
 from tests.fixtures.prometheus import component
-from tests.rules.cases import CASES, SETTINGS, TOO_FEW, Case
+from tests.rules.cases import CASES, SETTINGS, TOO_FEW, Case, Firing
 
 GROUPS = build_rules(SETTINGS)
 ALERTS = {alert.name: alert for group in GROUPS for alert in group.alerts}
@@ -44,18 +44,17 @@ def rendered(template: str, labels: dict[str, str], value: str) -> str:
     return re.sub(r"{{ \$value[^}]*}}", value, filled)
 
 
+def told(alert: AlertRule, firing: Firing) -> dict[str, Any]:
+    """Return what promtool has to be told of a firing alert."""
+    annotations = alert.to_dict()["annotations"].items()
+    return {
+        "exp_labels": {**firing.labels, "severity": alert.severity.value},
+        "exp_annotations": {n: rendered(t, firing.labels, firing.value) for n, t in annotations},
+    }
+
+
 def expected(alert: AlertRule, case: Case) -> list[dict[str, Any]]:
-    return [
-        {
-            "exp_labels": {**firing.labels, "severity": alert.severity.value},
-            "exp_annotations": {
-                name: rendered(text, firing.labels, firing.value)
-                for name, text in alert.to_dict()["annotations"].items()
-            },
-        }
-        for firing in case.firing
-        if firing.alert == alert.name
-    ]
+    return [told(alert, firing) for firing in case.firing if firing.alert == alert.name]
 
 
 def test_the_rules_are_sound(rule_file: Path) -> None:

@@ -13,7 +13,7 @@ from monitors.alerting.settings import AlertSettings
 from monitors.slo.rules import build_slo_rules
 from tests.rules.cases import TOO_FEW, Case
 from tests.rules.slo_cases import HEALTHY, SLO, SLO_CASES
-from tests.rules.test_rules import promtool, rendered
+from tests.rules.test_rules import promtool, told
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +39,7 @@ def series(case: Case) -> list[dict[str, str]]:
 
 def expected(name: str, case: Case) -> list[dict[str, Any]]:
     return [
-        {
-            "exp_labels": {**firing.labels, "severity": rule.severity.value},
-            "exp_annotations": {
-                what: rendered(text, firing.labels, firing.value)
-                for what, text in rule.to_dict()["annotations"].items()
-            },
-        }
+        told(rule, firing)
         for firing in case.firing
         if firing.alert == name
         for rule in ALERTS

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,13 +178,17 @@ def test_a_call_whose_deadline_passed_while_it_waited_is_not_run(
     assert api.calls == 3
 
 
-def test_stopping_answers_what_is_in_flight(api: HalfPlusTwo) -> None:
+@contextmanager
+def stopping_with_a_call_at_work(
+    api: HalfPlusTwo, threads: int
+) -> Iterator[tuple[Any, Any, threading.Thread]]:
+    """Stop a face while it computes; yield a stub, the call at work, and the thread that stops."""
     import grpc
     from tensorflow_serving.apis import prediction_service_pb2_grpc
 
     from serving.faces.tfs_grpc import GrpcFace
 
-    face = GrpcFace(api, GrpcSettings(port=0, threads=1))
+    face = GrpcFace(api, GrpcSettings(port=0, threads=threads))
     face.start()
     with grpc.insecure_channel(f"127.0.0.1:{face.port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -192,6 +197,11 @@ def test_stopping_answers_what_is_in_flight(api: HalfPlusTwo) -> None:
         assert api.entered.wait(10)
         stopping = threading.Thread(target=face.stop, args=(30,))
         stopping.start()
+        yield stub, held, stopping
+
+
+def test_stopping_answers_what_is_in_flight(api: HalfPlusTwo) -> None:
+    with stopping_with_a_call_at_work(api, threads=1) as (_, held, stopping):
         api.gate.set()
         assert values(held.result()) == [5.0]
         stopping.join(30)
@@ -199,20 +209,7 @@ def test_stopping_answers_what_is_in_flight(api: HalfPlusTwo) -> None:
 
 
 def test_a_stop_refuses_new_calls_and_answers_those_at_work(api: HalfPlusTwo) -> None:
-    import grpc
-    from tensorflow_serving.apis import prediction_service_pb2_grpc
-
-    from serving.faces.tfs_grpc import GrpcFace
-
-    face = GrpcFace(api, GrpcSettings(port=0, threads=64))
-    face.start()
-    with grpc.insecure_channel(f"127.0.0.1:{face.port}") as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        api.gate.clear()
-        held = stub.Predict.future(request(6), timeout=30)
-        assert api.entered.wait(10)
-        stopping = threading.Thread(target=face.stop, args=(30,))
-        stopping.start()
+    with stopping_with_a_call_at_work(api, threads=64) as (stub, held, stopping):
         # Calls of the first moment would wait for the gate, as the held one does.
         refused = {refusal(lambda: stub.Predict(request(1), timeout=0.05)) for _ in range(40)}
         api.gate.set()
