@@ -90,8 +90,8 @@ def _results(
     yield measured("alarms.delay_days", delays, peer=f"+{ASKED} deviations, the same features")
     found, quiet = later["rolling"], later["rolling, calendar features report-only"]
     told = (
-        f"April on; {found.incidents} incidents; fixed reference: {later['reference'].a_month:.1f}; "
-        f"calendar features report-only: {quiet.a_month:.2f}"
+        f"April on; {found.incidents} incidents; fixed reference: "
+        f"{later['reference'].a_month:.1f}; calendar features report-only: {quiet.a_month:.2f}"
     )
     yield measured("alarms.rolling_a_month", [found.a_month], peer=told)
 
