@@ -23,6 +23,8 @@ MEASURED: Final[Mapping[str, tuple[str, Budget | None]]] = MappingProxyType(
         "serving.single_p99_ms.keras_float64": ("ms", _P99),
         "log.write_p99_us": ("µs", Budget(Sense.AT_MOST, 15)),
         "log.write_p50_us": ("µs", None),
+        "log.write_serving_p99_us": ("µs", None),
+        "log.write_serving_p50_us": ("µs", None),
         "replay.overhead_us_per_row": ("µs", Budget(Sense.AT_MOST, 10)),
         "replay.overhead_us_per_row.batched": ("µs", None),
         "replay.peak_mb_100k": ("MB", None),

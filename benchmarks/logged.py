@@ -33,23 +33,26 @@ BATCH_ROWS: Final = 16
 """Rows a request of the second replay; the first has one, which is the dearest form of a row."""
 
 _PARTS: Final = 10
+_GATHERED: Final = 5000
+"""Requests that are scored first and then logged one after another; the first few find cold caches."""
 _ADJUSTED_EACH: Final = 200
 """Writes between two looks at how long an empty loop must be to be as long as a write."""
 
 
 def measure(workload: Workload) -> Iterator[Result]:
     """Score real flights in this process, each logged and timed, then replay that log."""
-    say(f"log: {workload.effort.logged} requests are scored and logged")
+    say(f"log: {workload.effort.logged} requests are scored and logged, twice")
+    gathered = _score_all(workload, workload.scratch / "gathered", gathered=_GATHERED)
+    yield from _write_results("log.write", gathered)
     folder = workload.scratch / "requests"
-    taken = asyncio.run(_score_all(workload, folder))
-    yield from _write_results(taken)
+    yield from _write_results("log.write_serving", _score_all(workload, folder))
     yield _measure_replay(workload, folder, "replay.overhead_us_per_row")
     batched = workload.scratch / "batched"
-    asyncio.run(_score_all(workload, batched, BATCH_ROWS))
+    _score_all(workload, batched, BATCH_ROWS)
     yield _measure_replay(workload, batched, "replay.overhead_us_per_row.batched")
 
 
-def _write_results(taken: _Taken) -> Iterator[Result]:
+def _write_results(name: str, taken: _Taken) -> Iterator[Result]:
     bare, loop = _p99(taken.bare), _p99(taken.loops)
     p99 = [quantile(p, 0.99) / 1e3 for p in _parts(taken.writes)]
     length = quantile(taken.loops, 0.5) / 1e3
@@ -58,11 +61,11 @@ def _write_results(taken: _Taken) -> Iterator[Result]:
         f"{bare:.1f} µs; an empty loop of {length:.1f} µs, p99 {loop:.1f} µs"
     )
     ratio = statistics.median(p99) / bare
-    yield measured("log.write_p99_us", p99, peer=peer, ratio=ratio)
+    yield measured(f"{name}_p99_us", p99, peer=peer, ratio=ratio)
     p50 = [quantile(p, 0.5) / 1e3 for p in _parts(taken.writes)]
     bare_p50 = quantile(taken.bare, 0.5) / 1e3
     ratio = statistics.median(p50) / bare_p50
-    yield measured("log.write_p50_us", p50, peer=f"a bare line, {bare_p50:.1f} µs", ratio=ratio)
+    yield measured(f"{name}_p50_us", p50, peer=f"a bare line, {bare_p50:.1f} µs", ratio=ratio)
 
 
 def _p99(values: Sequence[int]) -> float:
@@ -74,12 +77,23 @@ def _parts(values: Sequence[int]) -> list[Sequence[int]]:
     return [values[i * size : (i + 1) * size] for i in range(_PARTS)]
 
 
-async def _score_all(workload: Workload, folder: Path, rows: int = 1) -> _Taken:
-    """Return what each write took, between scoring one request and the next."""
+def _score_all(
+    workload: Workload, folder: Path, rows: int = 1, gathered: int | None = None
+) -> _Taken:
+    """Return what each write took.
+
+    Args:
+        workload: the flights.
+        folder: of the log.
+        rows: of each request.
+        gathered: requests that are scored first and then logged one after another; None: each is
+            logged before the next one is scored, as a server does.
+    """
     writer = RequestLogWriter(LogSettings(folder))
     # beside the log, on the same disk, and not in it
     bare = os.open(workload.scratch / "bare_lines", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    log = _TimedLog(writer, bare)
+    timed = _TimedLog(writer, bare)
+    log = timed if gathered is None else _Gathering(timed, gathered)
     plane = DataPlane(_Only(workload.load(MODEL)), log)
     records = workload.chosen(workload.effort.logged)
     payloads = [_payload(records[i : i + rows]) for i in range(0, len(records), rows)]
@@ -87,12 +101,17 @@ async def _score_all(workload: Workload, folder: Path, rows: int = 1) -> _Taken:
     gc.collect()
     gc.freeze()
     try:
-        for payload in payloads:
-            await plane.score(MODEL, VERSION, payload)
+        with pinned(two_cores().client):
+            asyncio.run(_through(plane, payloads))
     finally:
         gc.unfreeze()
         log.close()
-    return log.taken
+    return timed.taken
+
+
+async def _through(plane: DataPlane, payloads: Sequence[Payload]) -> None:
+    for payload in payloads:
+        await plane.score(MODEL, VERSION, payload)
 
 
 def _payload(records: Sequence[Record]) -> Payload:
@@ -118,6 +137,29 @@ class _Taken:
     writes: list[int] = field(default_factory=list)
     bare: list[int] = field(default_factory=list)
     loops: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gathering:
+    """Holds requests back, and writes so many one after another."""
+
+    inner: _TimedLog
+    most: int
+    held: list[ScoredRequest] = field(default_factory=list)
+
+    def write(self, request: ScoredRequest) -> None:
+        self.held.append(request)
+        if len(self.held) >= self.most:
+            self._write_all()
+
+    def _write_all(self) -> None:
+        for request in self.held:
+            self.inner.write(request)
+        self.held.clear()
+
+    def close(self) -> None:
+        self._write_all()
+        self.inner.close()
 
 
 @dataclass(slots=True)

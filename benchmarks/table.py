@@ -20,6 +20,7 @@ NOTES: Final = (
     "added_p50: ours calls XGBoost's C function with a kept proxy, the bare app inplace_predict.",
     "same_call: that quicker call on both sides, so that what is left is what we add.",
     "Ours gets raw JSON records and makes the 30 features; the bare app gets them ready-made.",
+    "log.write: requests logged one after another; log.write_serving: each between two scores.",
     "log.write: a bare line, the least that a log could hold, takes turns with each write.",
     "model_server: gRPC on half_plus_two; the bare servicer has no model, and takes turns with it.",
 )

@@ -65,7 +65,7 @@ def join_line(first: Opening, own: Mapping[str, Json]) -> bytes:
     """
     rest = orjson.dumps(own)[len(_OWN) :]
     crc = zlib.crc32(rest, first.crc)
-    return b'%b%b,"crc":"%08x"}\n' % (first.text, rest[:-1], crc)
+    return b"".join((first.text, rest[:-1], _CRC_END % crc, b"\n"))
 
 
 class LineDecoder:

@@ -39,6 +39,7 @@ class RequestLogWriter:
 
     def __init__(self, settings: LogSettings) -> None:
         self._settings = settings
+        self._most_bytes, self._segment_bytes = settings.max_total_bytes, settings.segment_bytes
         self._lock = threading.Lock()
         self._syncs_each = settings.fsync.when is FsyncWhen.EVERY_REQUEST
         self._fd = -1
@@ -65,10 +66,11 @@ class RequestLogWriter:
         with self._lock:
             if self._fd < 0 or self._closed:
                 self._open_again()
-            if self._total + len(line) > self._settings.max_total_bytes:
-                self._find_room(len(line))
-            self._append(line)
-            if self._size >= self._settings.segment_bytes:
+            size = len(line)
+            if self._total + size > self._most_bytes:
+                self._find_room(size)
+            self._write_whole(line, size)
+            if self._size >= self._segment_bytes:
                 self._rotate()
 
     def close(self) -> None:
@@ -132,17 +134,17 @@ class RequestLogWriter:
 
     def _find_room(self, size: int) -> None:
         self._total = self._held_bytes()  # segments may have been moved away
-        if self._total + size > self._settings.max_total_bytes:
+        if self._total + size > self._most_bytes:
             raise LogError(
-                f"log {self._settings.folder} is full: {self._settings.max_total_bytes} bytes; "
+                f"log {self._settings.folder} is full: {self._most_bytes} bytes; "
                 f"move sealed segments away or raise the bound"
             )
 
     def _held_bytes(self) -> int:
         return sum(map(_size_bytes, self._settings.folder.iterdir()))
 
-    def _append(self, line: bytes) -> None:
-        size, problem = len(line), ""
+    def _write_whole(self, line: bytes, size: int) -> None:
+        problem = ""
         try:
             written = os.write(self._fd, line)
             if written != size:
