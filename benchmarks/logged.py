@@ -34,7 +34,7 @@ BATCH_ROWS: Final = 16
 
 _PARTS: Final = 10
 _GATHERED: Final = 5000
-"""Requests that are scored first and then logged one after another; the first few find cold caches."""
+"""Requests that are scored first and then logged; the first of them find cold caches."""
 _ADJUSTED_EACH: Final = 200
 """Writes between two looks at how long an empty loop must be to be as long as a write."""
 
