@@ -13,7 +13,7 @@ from consistency.schema import FeatureSchema
 from consistency.scored import Outputs, Payload, ScoredRequest, ServableInfo
 
 if TYPE_CHECKING:
-    from consistency.log.entry import LoggedRequest
+    from consistency.log.lines.entry import LoggedRequest
 
 
 @dataclass(frozen=True, slots=True)

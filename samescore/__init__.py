@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from samescore.sklearn_pipeline import SklearnPipeline
     from samescore.storage.forms import all_forms
     from samescore.suites import build_suite
-    from serving.loaders.keras_promotion import promote_to_float64
-    from serving.loaders.trust import ModelTrust
+    from serving.loaders.promotion.keras_model import promote_to_float64
+    from serving.loaders.trust.grants import ModelTrust
 
 __all__ = [
     "BundleRequest",
@@ -44,11 +44,11 @@ _HOMES: Final = {
     "all_forms": "samescore.storage.forms",
     "assert_same_scores": "samescore.assertions.scores",
     "BundleRequest": "samescore.bundling",
-    "ModelTrust": "serving.loaders.trust",
+    "ModelTrust": "serving.loaders.trust.grants",
     "build_bundle": "samescore.bundling",
     "build_suite": "samescore.suites",
     "hostile_records": "samescore.record_strategies",
-    "promote_to_float64": "serving.loaders.keras_promotion",
+    "promote_to_float64": "serving.loaders.promotion.keras_model",
     "replay_log": "samescore.replays.targets",
     "ScoresDifferError": "samescore.assertions.scores",
     "SklearnPipeline": "samescore.sklearn_pipeline",

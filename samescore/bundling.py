@@ -29,7 +29,7 @@ from monitors.reference import ReferenceSet
 from monitors.reference_blocks import BLOCK_SECONDS
 from samescore.promotion.promote import promote_for_bundle
 from serving.loaders import format_named, load_scorer
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 
 @dataclass(frozen=True, slots=True)

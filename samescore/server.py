@@ -36,8 +36,8 @@ from serving.core.source import FileSystemSource, Found, FoundVersion, Source
 from serving.core.state import ManagerState, ServableId, VersionStatus
 from serving.dataplane import DataPlane, DataPlaneSettings, Incidents, OnLogFailure
 from serving.faces.tione import TioneFace
-from serving.loaders.devices import CPU
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 from serving.servable import (
     BundleLoader,
     GateMode,

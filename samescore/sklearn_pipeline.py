@@ -31,7 +31,7 @@ from consistency.records import MAX_EXACT_INT_IN_FLOAT64, Column, Record, read_r
 from consistency.schema import FeatureSchema, Field, FieldType, RecordSchema
 from consistency.snapshots import LookupTable
 from consistency.state import FittedState
-from serving.loaders.skops_files import Fitted, read_skops, write_skops
+from serving.loaders.trust.skops_files import Fitted, read_skops, write_skops
 
 STATE_ENTRY: Final = "transformer"
 _NAMED_BY_TRANSFORMER: Final = FeatureSchema((), ())

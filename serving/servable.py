@@ -23,9 +23,9 @@ from consistency.snapshots import SnapshotStore
 from serving.backends.backend import Backend, InProcessBackend
 from serving.core.state import ServableId
 from serving.loaders import load_scorer
-from serving.loaders.devices import CPU
 from serving.loaders.inference_service import load_inference_service
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ prometheus prometheus tests/e2e/test_alerts.py,tests/dashboards/test_live.py
 promtool prometheus tests/rules
 prometheus-alertmanager prometheus-alertmanager tests/e2e/test_alerts.py,tests/rules/test_deploy.py
 amtool prometheus-alertmanager tests/rules/test_deploy.py
-prometheus-pushgateway prometheus-pushgateway tests/samescore/test_cli_drift.py,tests/monitors/drift
-pg_ctlcluster postgresql tests/samescore/test_drift_postgres.py
+prometheus-pushgateway prometheus-pushgateway tests/samescore/cli/test_drift.py,tests/monitors/drift
+pg_ctlcluster postgresql tests/samescore/cli/test_drift_postgres.py
 node nodejs tests/dashboards/test_schema.py
 npm npm tests/dashboards/test_schema.py
 java default-jre-headless tests/serving/loaders,tests/e2e/test_formats.py,tests/e2e/test_agreement.py,tests/docs,tests/samescore

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from serving.loaders.tensorflow_runtime import start_tensorflow
+from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 from tests.fixtures.figures import show_figures, tell
 from tests.fixtures.longest_first import longest_first
 from tests.fixtures.time_limit import time_limit

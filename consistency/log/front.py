@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consistency.log.encoding import encode_line
+from consistency.log.lines.encoding import encode_line
 from consistency.log.settings import LogMode, LogSettings
 from consistency.log.shaping import LineShaper
 from consistency.log.spool import LogSpool

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import LineError, decode_line
-from consistency.log.parquet import ParquetError, read_lines
+from consistency.log.columnar.parquet import ParquetError, read_lines
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import LineError, decode_line
 from consistency.log.repeats import Suspects, convicted
 from consistency.log.segments import (
     OPEN_SUFFIX,

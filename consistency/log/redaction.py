@@ -20,7 +20,7 @@ import orjson
 
 from consistency.errors import DATA_ERROR_TEXT, ConfigError
 from consistency.jsontype import Json
-from consistency.log.entry import HASHED, REDACTED
+from consistency.log.lines.entry import HASHED, REDACTED
 
 HASH_PREFIX: Final = "hmac-sha256:"
 """Before the 64 hex digits that stand for a value."""

@@ -4,7 +4,7 @@ A segment keeps its stem for life while its suffix says how far it has come: `.j
 written), `.jsonl` (sealed), `.parquet` (compacted). It only ever moves on in this order, so whoever
 looks for it in this order finds it, whatever other processes do meanwhile. A compaction that merges
 several segments names the Parquet file after the first and the last, `<first>..<last>.parquet`; its
-footer names all of them (`parquet.py`).
+footer names all of them (`columnar/parquet.py`).
 
 A writer holds an exclusive lock on its open segment for as long as it lives. An open segment whose
 lock can be had belongs to a dead writer: it is sealed by whoever finds it first.
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from consistency.errors import LogError
-from consistency.log.line import LineError, decode_line
-from consistency.log.parquet import held_segments
+from consistency.log.columnar.parquet import held_segments
+from consistency.log.lines.line import LineError, decode_line
 
 OPEN_SUFFIX: Final = ".jsonl.open"
 SEALED_SUFFIX: Final = ".jsonl"

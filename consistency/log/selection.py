@@ -12,7 +12,7 @@ from typing import Final
 
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
-from consistency.log.entry import LoggedRequest
+from consistency.log.lines.entry import LoggedRequest
 from consistency.log.sampling import keeps
 from consistency.scored import Outcome
 

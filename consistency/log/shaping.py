@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consistency.jsontype import Json
-from consistency.log.encoding import line_parts
-from consistency.log.line import join_line, opening
+from consistency.log.lines.encoding import line_parts
+from consistency.log.lines.line import join_line, opening
 from consistency.log.redaction import Redaction, as_text, parse_body
 from consistency.log.sampling import Sampling, keeps
 from consistency.log.settings import LogSettings

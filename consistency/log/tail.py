@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import LineError, decode_line
-from consistency.log.parquet import held_segments
+from consistency.log.columnar.parquet import held_segments
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import LineError, decode_line
 from consistency.log.reader import read_segment
 from consistency.log.segments import (
     OPEN_SUFFIX,

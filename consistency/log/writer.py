@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consistency.errors import LogError
 from consistency.log.durability import FsyncWhen, Ticker
-from consistency.log.encoding import encode_line
+from consistency.log.lines.encoding import encode_line
 from consistency.log.segments import (
     Sealed,
     fsync_folder,

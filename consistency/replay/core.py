@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 from consistency.codecs import TioneCodec, plain_records
 from consistency.compare import Tolerance
 from consistency.errors import ConfigError, DataError
-from consistency.log.columns import LoggedRows
-from consistency.log.entry import LineContext, LoggedRequest, PayloadForm, form_of
+from consistency.log.columnar.columns import LoggedRows
+from consistency.log.lines.entry import LineContext, LoggedRequest, PayloadForm, form_of
 from consistency.log.reader import TORN_TAIL
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.pipeline import make_features

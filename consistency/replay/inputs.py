@@ -9,7 +9,7 @@ from typing import Any, Final
 from consistency.codecs import codec_named
 from consistency.features import FeatureBatch
 from consistency.jsontype import Json
-from consistency.log.entry import LineContext, LoggedRequest
+from consistency.log.lines.entry import LineContext, LoggedRequest
 from consistency.protocols import Decoded
 from consistency.records import Record
 from consistency.replay.target import ReplayTarget

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.compare import Compared
-from consistency.log.columns import Origin
+from consistency.log.columnar.columns import Origin
 from consistency.replay.report import STAGE_ORDER
 from consistency.scored import Scores
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from consistency.log.line import LineError, decode_line
-from consistency.log.parquet import INGEST_TIME, held_segments
+from consistency.log.columnar.parquet import INGEST_TIME, held_segments
+from consistency.log.lines.line import LineError, decode_line
 from consistency.log.segments import PARQUET_SUFFIX
 from consistency.log.selection import LogSelection
 

@@ -13,7 +13,7 @@ from consistency.compare import EXACT_DECIMALS, Compared, Comparison, Tolerance,
 from consistency.diagnose import Cause, Finding, explain_feature
 from consistency.errors import DataError, ReplayError
 from consistency.features import FeatureBatch, take_rows
-from consistency.log.columns import LoggedPart, Origin
+from consistency.log.columnar.columns import LoggedPart, Origin
 from consistency.opaque import read_answer
 from consistency.pipeline import BoundPipeline
 from consistency.protocols import Decoded

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import LineError, decode_line
-from consistency.log.parquet import ParquetError, held_segments, read_lines
+from consistency.log.columnar.parquet import ParquetError, held_segments, read_lines
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import LineError, decode_line
 from consistency.log.reader import CUT_LINES, READ_BYTES, TORN_TAIL
 from consistency.log.segments import (
     OPEN_SUFFIX,

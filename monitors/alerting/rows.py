@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from consistency.features import FeatureStatus
-from consistency.log.entry import LoggedRequest
+from consistency.log.lines.entry import LoggedRequest
 from consistency.records import Column
 from consistency.scored import GateState, Outcome
 from monitors.online.row_layout import number_cuts, outside_buckets

@@ -15,8 +15,8 @@ import numpy as np
 from consistency.features import FeatureStatus
 from consistency.jsontype import Json
 from consistency.log import LoggedRequest
-from consistency.log.columns import LoggedValues
-from consistency.log.entry import LineContext
+from consistency.log.columnar.columns import LoggedValues
+from consistency.log.lines.entry import LineContext
 from consistency.records import Column
 from consistency.schema import FeatureType
 from consistency.scored import Outcome

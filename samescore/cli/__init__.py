@@ -41,6 +41,10 @@ _EXTRAS: Final = {
 }
 
 
+_ROOMS: Final = frozenset({"drift", "log", "model-server", "replay", "suite"})
+"""Groups of several files: a package each, whose `command.py` has the group."""
+
+
 class _Lazy(click.Group):
     """Imports a command when it is called: `samescore --help` loads no library."""
 
@@ -51,7 +55,7 @@ class _Lazy(click.Group):
         if name not in _COMMANDS:
             return None
         try:
-            command = importlib.import_module(f"samescore.cli.{name.replace('-', '_')}").command
+            command = importlib.import_module(_module_of(name)).command
         except ModuleNotFoundError as e:
             extra = _EXTRAS.get(name, "serve")
             raise _UserError(
@@ -69,6 +73,11 @@ class _Lazy(click.Group):
             return super().invoke(ctx)
         except SamescoreError as e:
             raise _UserError(str(e)) from e
+
+
+def _module_of(name: str) -> str:
+    module = f"samescore.cli.{name.replace('-', '_')}"
+    return f"{module}.command" if name in _ROOMS else module
 
 
 class _UserError(click.ClickException):

@@ -12,7 +12,7 @@ import click
 
 from consistency.errors import ConfigError
 from samescore.alert_links import AlertQuery, alert_query
-from samescore.cli.log_selection import Time
+from samescore.cli.log.selection import Time
 from samescore.cli.options import FOLDER
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command

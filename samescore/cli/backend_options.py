@@ -9,7 +9,7 @@ import click
 
 from consistency.errors import ConfigError
 from serving.backends.settings import BackendSettings
-from serving.loaders.devices import CPU
+from serving.loaders.runtimes.devices import CPU
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
 

@@ -24,7 +24,7 @@ from consistency.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from consistency.state import FittedState
 from monitors.drift.windows import WindowLength
 from samescore.bundling import BundleRequest, build_bundle
-from samescore.cli.drift_options import Length
+from samescore.cli.drift.options import Length
 from samescore.cli.options import (
     ANY_PATH,
     FOLDER,

@@ -11,8 +11,8 @@ import click
 import orjson
 
 from samescore.replays.targets import OpaqueSpec
-from serving.loaders.devices import CPU, Device
-from serving.loaders.trust import ModelTrust
+from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.trust.grants import ModelTrust
 
 F = TypeVar("F", bound=Callable[..., Any])  # Any: click's decorators take any command
 

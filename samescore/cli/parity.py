@@ -25,7 +25,7 @@ from samescore.cli.options import (
 )
 from samescore.parity.run import GIB, ParityJob, Plan, run_parity
 from samescore.progress import progress
-from serving.loaders.devices import Device
+from serving.loaders.runtimes.devices import Device
 
 T = TypeVar("T")
 MOST_BATCH = 65_536

@@ -14,7 +14,7 @@ from consistency.snapshots import SnapshotStore
 from monitors.online.window import DEFAULT_MIN_ROWS, WindowSettings
 from monitors.suites import SuitePolicy
 from samescore.cli.backend_options import BackendOptions, backend_options, backend_settings
-from samescore.cli.log_options import LogOptions, log_options, log_settings
+from samescore.cli.log.options import LogOptions, log_options, log_settings
 from samescore.cli.options import (
     ANY_PATH,
     EnumValue,
@@ -28,7 +28,7 @@ from samescore.cli.options import (
     threads_option,
     trust_options,
 )
-from samescore.cli.suite_options import suite_option, tell_left_out
+from samescore.cli.suite.options import suite_option, tell_left_out
 from samescore.server import ServerSettings, serve
 from samescore.suites import SuiteLocation, suite_guards
 from samescore.workers import Announcement, serve_with_workers

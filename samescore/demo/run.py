@@ -15,21 +15,21 @@ from rich.console import Console
 from consistency.bundle import Bundle, open_bundle
 from consistency.log import RequestLogReader
 from monitors.reference import ReferenceSet
-from samescore.demo import fault, replays
-from samescore.demo.alarm import NOT_AVAILABLE, Alarm, sound_alarm
-from samescore.demo.client import PUBLISH_NOW
-from samescore.demo.closing import alarm_in_words, close
+from samescore.demo.acts import fault, replays
+from samescore.demo.acts.alarm import NOT_AVAILABLE, Alarm, sound_alarm
+from samescore.demo.acts.faulty import FAULTY_FEATURE
+from samescore.demo.acts.figures import LogFigures, LogPass
+from samescore.demo.acts.serving import Served, WeatherDesk, serving, weather_desk
+from samescore.demo.acts.training import train
 from samescore.demo.errors import DemoError
-from samescore.demo.faulty import FAULTY_FEATURE
-from samescore.demo.figures import LogFigures, LogPass
 from samescore.demo.narrator import Narrator
 from samescore.demo.processes import finish, module_command, run_lines, stopped_by_sigterm
-from samescore.demo.report import write_report
-from samescore.demo.serving import Served, WeatherDesk, serving, weather_desk
 from samescore.demo.stage import FLOAT32_MODEL, MODELS, VERSION, Stage, set_stage
-from samescore.demo.summary import Played, summarise
-from samescore.demo.training import train
-from samescore.demo.verdict import problems
+from samescore.demo.telling.closing import alarm_in_words, close
+from samescore.demo.telling.report import write_report
+from samescore.demo.telling.summary import Played, summarise
+from samescore.demo.telling.verdict import problems
+from samescore.demo.traffic.client import PUBLISH_NOW
 from samescore.log_stats import percentiles_ms
 
 ACTS: Final = 10
@@ -143,7 +143,7 @@ def _send(
             desk.publish(desk.year)
 
     command = module_command(
-        "samescore.demo.client", "--url", server.url, "--out", stage.traffic,
+        "samescore.demo.traffic.client", "--url", server.url, "--out", stage.traffic,
         "--requests", math.ceil(requests / len(MODELS)), *(f"--model={m}" for m in MODELS),
     )  # fmt: skip
     path = os.pathsep.join(filter(None, (str(stage.example), os.environ.get("PYTHONPATH"))))

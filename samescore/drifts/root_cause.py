@@ -33,8 +33,8 @@ from samescore.drifts.run import DriftRun
 from samescore.drifts.segment_tally import Segment, SegmentTally
 from samescore.drifts.window_rows import MISSING, Part, Reading, RowSample, columns_of
 from serving.loaders import load_scorer
-from serving.loaders.devices import CPU
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 MOST_FEATURES: Final = 24
 """That are put back: of those that differ from training by more than sampling, the likeliest."""

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from consistency.log.parquet import held_segments
+from consistency.log.columnar.parquet import held_segments
 from consistency.log.segments import OPEN_SUFFIX, PARQUET_SUFFIX, SEALED_SUFFIX, merged_with
 from consistency.replay.units import LogUnit
 from samescore.engines.errors import EngineError

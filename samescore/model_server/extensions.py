@@ -16,8 +16,8 @@ from samescore.request_log import ServerLog
 from serving.core.loader import Loader, LoaderFactory
 from serving.core.state import ServableId
 from serving.dataplane import OnLogFailure
-from serving.loaders.devices import CPU
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 from serving.model_server.api import InferenceApi, ServedModel
 from serving.model_server.models.golden_gate_mode import GoldenGate
 from serving.model_server.recording.received import OnRefused, Reception

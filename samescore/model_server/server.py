@@ -1,7 +1,7 @@
 """Puts the embedded model server together and runs it: core, gRPC, REST, signals.
 
-`samescore.cli.model_server` reads the flags; nothing here imports TensorFlow until it is asked to
-serve.
+`samescore.cli.model_server.command` reads the flags; nothing here imports TensorFlow until it is
+asked to serve.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from samescore.model_server.rest import RestServer, RestSettings
 from samescore.stop_signals import StopSignals
 from serving.core.loader import LoaderFactory
 from serving.core.state import ManagerState, VersionStatus
-from serving.loaders.tensorflow_runtime import import_tensorflow
+from serving.loaders.runtimes.tensorflow_runtime import import_tensorflow
 from serving.model_server.api import ServedModel
 from serving.model_server.configuration.listening import GrpcSettings
 from serving.model_server.configuration.reload_policy import ReloadPolicy

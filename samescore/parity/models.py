@@ -12,7 +12,7 @@ from consistency.bundle import Bundle
 from consistency.execution import Execution, ExecutionMode
 from samescore.parity.process import clean_environment, last_words
 from samescore.promotion.promote import PROMOTABLE
-from serving.loaders.trust import ModelTrust
+from serving.loaders.trust.grants import ModelTrust
 
 _NOT_PROMOTED: Final = {
     "xgboost": "XGBoost computes in float32 by design",

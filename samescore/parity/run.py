@@ -35,7 +35,7 @@ from samescore.parity.rows import Rows, gather
 from samescore.parity.spec import CellAnswer, CellSpec, read_scores
 from samescore.parity.switches import TORCH_ONEDNN, Switches, settings_for
 from serving.loaders import format_named
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 GIB: Final = 2**30
 PROBE_ROWS: Final = 64

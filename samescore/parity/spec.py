@@ -11,7 +11,7 @@ import orjson
 
 from consistency.errors import BackendError, BundleError
 from consistency.scored import Scores
-from serving.loaders.trust import ModelTrust
+from serving.loaders.trust.grants import ModelTrust
 
 ANSWER_FILE = "answer.json"
 SCORES_FILE = "scores.npy"

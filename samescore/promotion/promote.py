@@ -27,7 +27,7 @@ from samescore.promotion.report import FULL_BATCH, PromotionReport, verify
 from samescore.promotion.samples import Rows, generate_rows, golden_rows, read_rows
 from serving.loaders import FORMATS, load_scorer
 from serving.loaders.named_inputs import Input
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 PROMOTABLE: Final = ("saved_model", "frozen_graph", "torch", "onnx")
 """The formats of a bundle that can be promoted."""
@@ -230,18 +230,18 @@ def _refuse_float64(source: Path, scorer: Scorer, rows: Rows) -> None:
 
 def _rewrite(kind: str, folder: Path, target: Path, trust: ModelTrust) -> tuple[str, ...]:
     if kind == "saved_model":
-        from serving.loaders.graphdef_promotion import promote_saved_model
+        from serving.loaders.promotion.graphdef import promote_saved_model
 
         return promote_saved_model(folder, target)
     if kind == "frozen_graph":
         return _rewrite_frozen(folder, target)
     file = FORMATS[kind].file
     if kind == "torch":
-        from serving.loaders.torch_promotion import promote_program
+        from serving.loaders.promotion.torch_program import promote_program
 
         promote_program(folder / file, target / file, trust)
     else:
-        from serving.loaders.onnx_promotion import promote_onnx
+        from serving.loaders.promotion.onnx_model import promote_onnx
 
         promote_onnx(folder / file, target / file)
     return ()
@@ -249,7 +249,7 @@ def _rewrite(kind: str, folder: Path, target: Path, trust: ModelTrust) -> tuple[
 
 def _rewrite_frozen(folder: Path, target: Path) -> tuple[str, ...]:
     from serving.loaders import frozen_graph
-    from serving.loaders.graphdef_promotion import promote_graph
+    from serving.loaders.promotion.graphdef import promote_graph
 
     graph = frozen_graph.read_graph(folder)
     names = frozen_graph.read_names(folder, graph)
@@ -266,7 +266,7 @@ def _promote_keras(request: PromotionRequest, draft: Path, target: Path) -> Prom
     """Rebuild a Keras model from its own configuration, which a `.keras` file holds."""
     import keras
 
-    from serving.loaders.keras_promotion import rebuild_in_float64
+    from serving.loaders.promotion.keras_model import rebuild_in_float64
 
     try:
         # Safe mode never runs code that a configuration holds (a Lambda's).

@@ -22,9 +22,9 @@ from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
+from samescore.pytest_plugin.checks.subjects import load_model
 from samescore.pytest_plugin.fresh import environment
-from samescore.pytest_plugin.subjects import load_model
-from serving.loaders.trust import ModelTrust
+from serving.loaders.trust.grants import ModelTrust
 
 _MODULE: Final = "samescore.pytest_plugin.apart"
 _SHOWN: Final = 1_000

@@ -11,8 +11,8 @@ from typing import Final
 from consistency.bundle import open_bundle
 from consistency.errors import ConfigError, SamescoreError
 from consistency.laws import Law
-from samescore.pytest_plugin.findings import Finding
-from samescore.pytest_plugin.settings import BundleSettings, PipelineSettings, Settings
+from samescore.pytest_plugin.configuring.settings import BundleSettings, PipelineSettings, Settings
+from samescore.pytest_plugin.telling.findings import Finding
 
 LAWS, GOLDEN, REPLAY = "laws", "golden", "replay"
 ENVIRONMENT, STORAGE, SCORER = "environment", "storage", "scorer"

@@ -21,9 +21,9 @@ import orjson
 from consistency.errors import SamescoreError
 from consistency.jsontype import Json
 from samescore.pytest_plugin.catalogue import Check, every_check
-from samescore.pytest_plugin.configuration import settings_from
-from samescore.pytest_plugin.findings import Finding, Verdict, labelled
-from samescore.pytest_plugin.settings import Settings
+from samescore.pytest_plugin.configuring.configuration import settings_from
+from samescore.pytest_plugin.configuring.settings import Settings
+from samescore.pytest_plugin.telling.findings import Finding, Verdict, labelled
 
 _SHOWN_ERROR: Final = 2_000
 _SHOWN_FRAMES: Final = 3

@@ -15,10 +15,10 @@ import pytest
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
 from samescore.pytest_plugin.catalogue import Check, every_check
-from samescore.pytest_plugin.configuration import read_settings, settings_from
-from samescore.pytest_plugin.findings import Finding, Verdict
+from samescore.pytest_plugin.configuring.configuration import read_settings, settings_from
+from samescore.pytest_plugin.configuring.settings import Settings
 from samescore.pytest_plugin.fresh import run_check, run_fresh
-from samescore.pytest_plugin.settings import Settings
+from samescore.pytest_plugin.telling.findings import Finding, Verdict
 
 STRICT_OPTION: Final = "--samescore-strict"
 SOURCE, WARNING, NOT_RUN = "samescore_source", "samescore_warning", "samescore_not_run"

@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [r for found in kinds for r in found if isinstance(r, pytest.TestReport)]
     ours = [r for r in reports if "samescore" in r.keywords]
     if ours:
-        from samescore.pytest_plugin.summary import tell
+        from samescore.pytest_plugin.telling.summary import tell
 
         tell(terminalreporter, ours)
 

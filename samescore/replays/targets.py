@@ -21,9 +21,9 @@ from consistency.schema import FeatureSchema
 from consistency.snapshots import SnapshotStore
 from consistency.tensor_calls import MODEL_SERVER_DIGEST
 from serving.loaders import load_scorer
-from serving.loaders.devices import CPU
 from serving.loaders.inference_service import load_inference_service
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 MOST_TARGETS: Final = 64
 """Pipelines bound to a set of snapshots that are kept: a log of a year has read many snapshots."""

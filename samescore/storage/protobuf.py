@@ -11,7 +11,7 @@ from consistency.schema import FeatureSchema, FeatureType
 from consistency.storage import StorageForm, StorageTable
 from consistency.storage.form import SCALARS
 from consistency.storage.table import ABSENT, Cells, table_from_objects
-from serving.loaders.tensorflow_runtime import import_tensorflow
+from serving.loaders.runtimes.tensorflow_runtime import import_tensorflow
 
 Message: TypeAlias = Any  # protobuf's generated classes have no types here
 

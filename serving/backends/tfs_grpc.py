@@ -21,7 +21,7 @@ from serving.backends.instance_errors import Failure, InstanceError, InstanceTim
 from serving.backends.settings import Address
 from serving.backends.signature import Signature, Tensor, choose_signature, tensor
 from serving.backends.transport import LARGEST_ANSWER_BYTES, RemoteModel
-from serving.loaders.tensorflow_runtime import import_tensorflow
+from serving.loaders.runtimes.tensorflow_runtime import import_tensorflow
 
 if TYPE_CHECKING:
     import grpc

@@ -1,4 +1,8 @@
-"""One loader a model format. Importing this imports no model library; loading a model does."""
+"""One loader a model format. Importing this imports no model library; loading a model does.
+
+`runtimes/` starts the libraries, `trust/` looks files through before they are read, `promotion/`
+makes float64 models.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,8 @@ from typing import Final, Protocol, cast
 
 from consistency.errors import ConfigError
 from consistency.protocols import Scorer
-from serving.loaders.devices import CPU, Device
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 
 
 class Load(Protocol):

@@ -19,10 +19,10 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from consistency.errors import BundleError, ConfigError
-from serving.loaders.devices import CPU, only_cpu
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.tensorflow_runtime import TensorFlow, start_tensorflow
+from serving.loaders.runtimes.threads import cores
 from serving.loaders.saved_model import SavedModelScorer
-from serving.loaders.tensorflow_runtime import TensorFlow, start_tensorflow
-from serving.loaders.threads import cores
 
 FILE: Final = "model.pb"
 NAMES_FILE: Final = "model.json"

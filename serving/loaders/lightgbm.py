@@ -12,8 +12,8 @@ from consistency.errors import BackendError, BundleError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, only_cpu
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.threads import cores
 
 if TYPE_CHECKING:
     from lightgbm import Booster

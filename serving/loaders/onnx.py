@@ -18,9 +18,9 @@ from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.records import Column
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, Device
 from serving.loaders.named_inputs import Input, check_rows, input_arrays
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.runtimes.threads import cores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, NodeArg

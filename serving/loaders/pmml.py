@@ -22,9 +22,9 @@ from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.records import Column
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, only_cpu
-from serving.loaders.java_gateway import Java, JavaMachine
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.java_gateway import Java, JavaMachine
+from serving.loaders.runtimes.threads import cores
 
 FILE: Final = "model.pmml"
 MAX_BYTES: Final = 512 * 1024**2

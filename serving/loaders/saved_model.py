@@ -19,10 +19,10 @@ from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, only_cpu
 from serving.loaders.named_inputs import Input, check_rows, input_arrays
-from serving.loaders.tensorflow_runtime import TensorFlow, start_tensorflow
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.tensorflow_runtime import TensorFlow, start_tensorflow
+from serving.loaders.runtimes.threads import cores
 
 FILE: Final = "saved_model.pb"
 DEFAULT_SIGNATURE: Final = "serving_default"

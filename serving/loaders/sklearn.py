@@ -19,11 +19,11 @@ from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, only_cpu
 from serving.loaders.named_inputs import check_rows
-from serving.loaders.skops_files import Fitted, read_skops
-from serving.loaders.threads import ThreadCount, cores
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.threads import ThreadCount, cores
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
+from serving.loaders.trust.skops_files import Fitted, read_skops
 
 SAFE_FILE: Final = "model.skops"
 PICKLES: Final = ("model.joblib", "model.pkl")

@@ -20,12 +20,12 @@ from consistency.features import FeatureBatch
 from consistency.protocols import ScorerInfo
 from consistency.records import Column
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, Device
 from serving.loaders.named_inputs import Input, check_rows, input_arrays
-from serving.loaders.pt2_archive import find_surprise
-from serving.loaders.threads import cores
-from serving.loaders.torch_runtime import TORCH_THREADS, Torch, start_torch
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.runtimes.threads import cores
+from serving.loaders.runtimes.torch_runtime import TORCH_THREADS, Torch, start_torch
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
+from serving.loaders.trust.pt2_archive import find_surprise
 
 FILE: Final = "model.pt2"
 _DYNAMIC: Final = (

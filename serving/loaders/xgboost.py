@@ -25,8 +25,8 @@ from consistency.features import FeatureBatch
 from consistency.jsontype import Json
 from consistency.protocols import ScorerInfo
 from consistency.scored import Outputs
-from serving.loaders.devices import CPU, Device
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.runtimes.threads import cores
 
 if TYPE_CHECKING:
     from xgboost import Booster

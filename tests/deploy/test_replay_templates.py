@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from samescore.cli.replay import command
+from samescore.cli.replay.command import command
 from tests.fixtures.job_templates import PREFIX, JobTemplates
 
 TEMPLATES = JobTemplates("replay")

@@ -15,7 +15,7 @@ import pytest
 
 from consistency.features import FeatureBatch
 from consistency.log import LogSettings, RequestLogWriter
-from consistency.log.compaction import compact_log
+from consistency.log.columnar.compaction import compact_log
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outcome
 from tests.fixtures.scored import make_request

@@ -41,7 +41,7 @@ def base(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def network(folder: Path, seed: int = 3) -> Path:
     """Save a float32 network of the tiny pipeline's six features, wide, so its bits move."""
-    from serving.loaders.tensorflow_runtime import start_tensorflow
+    from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 
     tf = start_tensorflow(1)
     rng = np.random.default_rng(seed)

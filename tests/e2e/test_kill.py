@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from consistency.log import LogSettings, RequestLogWriter
-from consistency.log.line import decode_line
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import verify_log
 from tests.fixtures.cli import samescore
 from tests.fixtures.figures import Tell

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from consistency.log import LoggedRequest, RequestLogReader
-from consistency.log.entry import PayloadForm
+from consistency.log.lines.entry import PayloadForm
 from consistency.log.reader import verify_log
 from consistency.log.sampling import keeps
 from consistency.scored import Outcome

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from consistency.log.line import decode_line
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import verify_log
 from tests.fixtures.figures import Tell
 from tests.fixtures.server import Load, Reply, Server, serving, wait_until

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.threads import cores
 from serving.model_server.status import invalid
 from serving.model_server.wire.text_protos import Fields, message_class, read_text_proto
 

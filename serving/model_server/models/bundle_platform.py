@@ -23,8 +23,8 @@ from consistency.features import take_rows
 from serving.core.loader import Loader, LoaderFactory
 from serving.core.state import ServableId
 from serving.loaders import load_scorer
-from serving.loaders.devices import CPU
-from serving.loaders.trust import NO_TRUST, ModelTrust
+from serving.loaders.runtimes.devices import CPU
+from serving.loaders.trust.grants import NO_TRUST, ModelTrust
 from serving.model_server.api import ServedModel
 from serving.model_server.batching.parameters import PER_MODEL_FILE
 from serving.model_server.models.bundle_model import BundleModel

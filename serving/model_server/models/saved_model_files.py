@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from serving.loaders.devices import CPU, only_cpu
-from serving.loaders.tensorflow_runtime import start_tensorflow
+from serving.loaders.runtimes.devices import CPU, only_cpu
+from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 from serving.model_server.models.saved_model import (
     SavedModel,
     Session,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.core.loader import LoaderFactory
 from serving.core.state import ServableId
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.threads import cores
 from serving.model_server.api import ServedModel
 from serving.model_server.models import tflite
 from serving.model_server.models.saved_model_files import SessionOptions, load_saved_model

@@ -13,7 +13,7 @@ from consistency.execution import Execution, ExecutionMode
 from consistency.protocols import ScorerInfo
 from serving.core.loader import Loader
 from serving.core.state import ServableId
-from serving.loaders.threads import cores
+from serving.loaders.runtimes.threads import cores
 from serving.model_server.api import ServedModel
 from serving.model_server.models.bundle_model import BundleModel
 from serving.model_server.recording.scored_calls import (

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
-from consistency.log.compaction import Compacted, compact_log
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.columnar.compaction import Compacted, compact_log
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import verify_log
 from consistency.log.shaping import LineShaper
 from consistency.protocols import Damage

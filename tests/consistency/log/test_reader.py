@@ -11,8 +11,8 @@ import pytest
 from consistency.errors import LogError
 from consistency.features import FeatureBatch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
 from consistency.log.reader import CUT_LINES, TORN_TAIL, verify_log
 from consistency.protocols import Damage
 from consistency.schema import FeatureSchema

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from consistency.errors import ConfigError, DataError, ReplayError
 from consistency.features import FeatureBatch
 from consistency.log import LoggedRequest, LogSettings
-from consistency.log.entry import HASHED, PayloadForm
-from consistency.log.line import decode_line
+from consistency.log.lines.entry import HASHED, PayloadForm
+from consistency.log.lines.line import decode_line
 from consistency.log.redaction import HASH_PREFIX, WITHHELD, Redaction, read_key
 from consistency.log.shaping import LineShaper
 from consistency.schema import FeatureSchema, FeatureType

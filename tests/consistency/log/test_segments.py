@@ -8,8 +8,8 @@ import pytest
 
 from consistency.errors import LogError
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
 from consistency.log.segments import (
     OPEN_SUFFIX,
     Sealed,

@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from consistency.errors import ConfigError
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.log.sampling import keeps
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.scored import Outcome

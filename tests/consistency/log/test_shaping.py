@@ -8,8 +8,8 @@ import pytest
 
 from consistency.errors import ConfigError
 from consistency.log import LoggedRequest, LogSettings
-from consistency.log.encoding import encode_line
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.log.redaction import HASH_PREFIX, Redaction
 from consistency.log.sampling import Sampling, keeps
 from consistency.log.shaping import LineShaper

@@ -15,9 +15,9 @@ import pytest
 
 from consistency.errors import LogError
 from consistency.log import LoggedRequest, LogSettings, RequestLogReader, RequestLogWriter, spool
-from consistency.log.encoding import encode_line
 from consistency.log.front import LogIncidents, open_front
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import verify_log
 from consistency.log.settings import LogMode
 from consistency.log.spool import LogSpool
@@ -178,7 +178,7 @@ DISK_FULL = """
     import resource, sys, time
     from pathlib import Path
     from consistency.log import LogSettings, RequestLogWriter
-    from consistency.log.encoding import encode_line
+    from consistency.log.lines.encoding import encode_line
     from consistency.log.spool import LogSpool
     from tests.fixtures.scored import make_request
 

@@ -8,8 +8,8 @@ import pytest
 
 from consistency.errors import LogError
 from consistency.log import LoggedRequest, LogSettings, RequestLogWriter
-from consistency.log.compaction import compact_log
-from consistency.log.encoding import encode_line
+from consistency.log.columnar.compaction import compact_log
+from consistency.log.lines.encoding import encode_line
 from consistency.log.segments import list_segments
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.log.tail import LogTail

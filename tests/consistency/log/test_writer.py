@@ -13,9 +13,9 @@ import pytest
 from consistency.errors import ConfigError, LogError
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter, segments, writer
 from consistency.log.durability import Fsync, FsyncWhen
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import verify_log
 from tests.fixtures.scored import make_request
 
@@ -296,7 +296,7 @@ DISK_FULL = """
     from pathlib import Path
     from consistency.errors import LogError
     from consistency.log import LogSettings, RequestLogWriter
-    from consistency.log.encoding import encode_line
+    from consistency.log.lines.encoding import encode_line
     from tests.fixtures.scored import make_request
 
     size = len(encode_line(make_request("r-000")))

@@ -10,9 +10,9 @@ import orjson
 import pytest
 
 from consistency.errors import ReplayError
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.postprocess import PostProcess
 from consistency.replay import ReplayMode, ReplayReport, ReplaySettings, ReplayTarget, replay
 from consistency.schema import FeatureSchema

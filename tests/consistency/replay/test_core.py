@@ -16,9 +16,9 @@ from consistency.diagnose import Cause, explain_batch
 from consistency.errors import ConfigError, DataError, ReplayError
 from consistency.features import FeatureBatch
 from consistency.graph import PipelineBuilder
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.log.reader import TORN_TAIL
 from consistency.opaque import read_answer
 from consistency.pipeline import BoundPipeline, Lookup

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consistency.log import LoggedRequest, LogSettings, RequestLogReader, RequestLogWriter
-from consistency.log.compaction import compact_log
+from consistency.log.columnar.compaction import compact_log
 from consistency.log.selection import LogSelection
 from consistency.protocols import Damage
 from consistency.replay.units import LogUnit, UnitReader, cut_log, cut_tails, unit_digest

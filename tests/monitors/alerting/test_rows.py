@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from consistency.features import FeatureBatch, FeatureStatus
-from consistency.log.encoding import encode_line
-from consistency.log.entry import LoggedRequest
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.line import decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import GateState, Outcome, ScoredRequest, StageLatency
 from monitors import metrics

@@ -10,8 +10,8 @@ import pytest
 
 from consistency.features import FeatureBatch, FeatureStatus
 from consistency.log import LoggedRequest
-from consistency.log.encoding import encode_line
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outcome
 from monitors.drift import counting

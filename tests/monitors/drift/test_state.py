@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from consistency.features import FeatureStatus, feature_batch
 from consistency.log import LoggedRequest
-from consistency.log.encoding import encode_line
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outcome
 from monitors.drift.counting import WindowCounter, WindowCounts

@@ -18,9 +18,9 @@ import orjson
 import pytest
 
 from consistency.log import LoggedRequest, RequestLogReader
-from samescore.demo.alarm import Alarm
-from samescore.demo.report import against, render
-from samescore.demo.verdict import problems
+from samescore.demo.acts.alarm import Alarm
+from samescore.demo.telling.report import against, render
+from samescore.demo.telling.verdict import problems
 from samescore.plotting import Plot
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from consistency.bundle import open_bundle
 from consistency.digest import digest_bytes
 from consistency.errors import LogError
-from consistency.log.parquet import held_segments
+from consistency.log.columnar.parquet import held_segments
 from consistency.log.segments import PARQUET_SUFFIX, SEALED_SUFFIX
 from consistency.replay.units import LogUnit, cut_tails
 from monitors.drift.record import Subject

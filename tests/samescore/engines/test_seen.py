@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from consistency.log import LogSettings, RequestLogWriter
-from consistency.log.compaction import compact_log
+from consistency.log.columnar.compaction import compact_log
 from consistency.log.segments import SEALED_SUFFIX
 from consistency.replay.units import LogUnit, cut_log
 from samescore.engines.errors import EngineError

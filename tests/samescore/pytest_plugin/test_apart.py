@@ -9,8 +9,8 @@ from consistency.bundle import open_bundle
 from consistency.errors import BackendError, ConfigError
 from consistency.features import take_rows
 from samescore.pytest_plugin.apart import ApartScorer
-from samescore.pytest_plugin.subjects import load_model
-from serving.loaders.trust import NO_TRUST
+from samescore.pytest_plugin.checks.subjects import load_model
+from serving.loaders.trust.grants import NO_TRUST
 from tests.fixtures.tiny import Tiny
 
 pytestmark = pytest.mark.slow

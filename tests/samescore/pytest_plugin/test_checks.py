@@ -14,9 +14,9 @@ import pytest
 from consistency.bundle import open_bundle
 from consistency.errors import ConfigError
 from samescore.pytest_plugin.catalogue import every_check
-from samescore.pytest_plugin.configuration import settings_from
-from samescore.pytest_plugin.findings import Finding, Verdict
+from samescore.pytest_plugin.configuring.configuration import settings_from
 from samescore.pytest_plugin.fresh import carry_out, run_check
+from samescore.pytest_plugin.telling.findings import Finding, Verdict
 from tests.fixtures.tiny import Tiny, replace_golden, spoil_golden
 
 pytestmark = pytest.mark.slow

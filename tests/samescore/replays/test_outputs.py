@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from consistency.errors import ConfigError
-from consistency.log.columns import Origin
+from consistency.log.columnar.columns import Origin
 from consistency.replay import ReplaySettings
 from consistency.replay.core import new_sum
 from consistency.replay.rows import RowResults

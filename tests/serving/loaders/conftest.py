@@ -42,7 +42,7 @@ def batch_of() -> Callable[[NDArray[np.float64]], FeatureBatch]:
 @pytest.fixture(scope="session")
 def tensorflow() -> Any:
     """TensorFlow, started with one thread: its runtime is one a process and cannot be changed."""
-    from serving.loaders.tensorflow_runtime import start_tensorflow
+    from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 
     return start_tensorflow(1)
 

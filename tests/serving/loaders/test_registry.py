@@ -13,7 +13,7 @@ from serving.loaders import FORMATS, load_scorer
 def test_importing_the_loaders_imports_no_model_library() -> None:
     modules = ", ".join(entry.module for entry in FORMATS.values())
     code = (
-        f"import sys, serving.loaders, serving.loaders.keras_promotion, {modules}\n"
+        f"import sys, serving.loaders, serving.loaders.promotion.keras_model, {modules}\n"
         "heavy = {'xgboost', 'lightgbm', 'tensorflow', 'keras', 'pandas', 'scipy',"
         " 'sklearn', 'skops', 'joblib', 'onnxruntime', 'torch'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -21,8 +21,8 @@ from consistency.errors import BackendError, BundleError, ConfigError
 from consistency.features import FeatureBatch
 from consistency.schema import FeatureSchema, FeatureType
 from serving.loaders import load_scorer
-from serving.loaders.skops_files import read_skops, write_skops
-from serving.loaders.trust import ModelTrust
+from serving.loaders.trust.grants import ModelTrust
+from serving.loaders.trust.skops_files import read_skops, write_skops
 
 pytestmark = pytest.mark.slow  # importing scikit-learn and pandas takes seconds
 

@@ -19,8 +19,8 @@ from consistency.execution import Execution, apply_execution
 from consistency.features import FeatureBatch
 from consistency.schema import FeatureSchema, FeatureType
 from serving.loaders import load_scorer
-from serving.loaders.pt2_archive import find_surprise
-from serving.loaders.trust import ModelTrust
+from serving.loaders.trust.grants import ModelTrust
+from serving.loaders.trust.pt2_archive import find_surprise
 from tests.fixtures.made_models import WIDTH, export_torch, network, torch_network
 
 pytestmark = pytest.mark.slow  # importing torch takes seconds

@@ -10,8 +10,8 @@ import pytest
 
 from consistency.errors import ConfigError
 from consistency.log import LoggedRequest
-from consistency.log.encoding import encode_line
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.protocols import Damage
 from consistency.scored import Outcome, Payload
 from monitors.errors import MonitorError

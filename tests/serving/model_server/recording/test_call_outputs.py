@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consistency.log.encoding import encode_line
-from consistency.log.line import decode_line
+from consistency.log.lines.encoding import encode_line
+from consistency.log.lines.line import decode_line
 from consistency.records import Column
 from tests.fixtures.scored import make_request
 

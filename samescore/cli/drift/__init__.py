@@ -1,0 +1,1 @@
+"""`samescore drift`."""

@@ -1,0 +1,1 @@
+"""The acts of the demo, from training to the alarm."""

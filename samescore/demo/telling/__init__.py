@@ -1,0 +1,1 @@
+"""What the demo tells at its end: plots, a page, a table, a verdict."""

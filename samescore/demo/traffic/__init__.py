@@ -1,0 +1,1 @@
+"""Who sends requests: plans, and clients in processes of their own."""

@@ -1,0 +1,1 @@
+"""What models compute in: threads, devices, and the libraries' own start."""

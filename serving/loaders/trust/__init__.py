@@ -1,0 +1,1 @@
+"""What an operator lets a model file bring along, and how files are looked through first."""
