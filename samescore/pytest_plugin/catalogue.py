@@ -132,7 +132,7 @@ def _later(module: str, function: str, *given: object) -> Callable[[], Finding]:
 
 
 def _call(module: str, function: str, given: tuple[object, ...]) -> Finding:
-    found = importlib.import_module(f"samescore.pytest_plugin.{module}")
+    found = importlib.import_module(f"samescore.pytest_plugin.checks.{module}")
     finding = getattr(found, function)(*given)
     assert isinstance(finding, Finding)
     return finding
