@@ -138,7 +138,7 @@ def run_model_server(settings: ModelServerSettings, on_ready: Callable[[Ready], 
     import_tensorflow()  # before the stubs do: they would bring Keras along
     try:
         server = ModelServer(settings)
-        if not signals.wait_for(server.load):
+        if not _loaded(server, signals):
             server.stop(0)
             return
         on_ready(server.open())
@@ -146,6 +146,15 @@ def run_model_server(settings: ModelServerSettings, on_ready: Callable[[Ready], 
         server.stop(GRACE_SECONDS)
     except StatusError as e:
         raise StartError(e) from e
+
+
+def _loaded(server: ModelServer, signals: StopSignals) -> bool:
+    """Return whether the models are loaded, and not a signal to stop came first."""
+    try:
+        return signals.wait_for(server.load)
+    except BaseException:
+        server.stop(0)  # what started before the failure: the poller, warm-ups, a request log
+        raise
 
 
 class ModelServer:

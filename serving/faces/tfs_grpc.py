@@ -28,6 +28,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.faces.tfs_threads import Threads
+from serving.model_server.deadline import until
 from serving.model_server.status import Code, StatusError
 
 if TYPE_CHECKING:
@@ -212,10 +213,12 @@ def _unary(
     parse = parse or kind.FromString
 
     def behavior(raw: bytes, context: Context) -> bytes:
-        if not context.time_remaining():
+        left_seconds = context.time_remaining()
+        if not left_seconds:
             _fail(context, Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
         try:
-            answer: bytes = call(parse(raw)).SerializeToString()
+            with until(time.monotonic() + left_seconds):
+                answer: bytes = call(parse(raw)).SerializeToString()
         except StatusError as e:
             _fail(context, e.code, e.message)
         except DecodeError as e:

@@ -21,6 +21,7 @@ from consistency.errors import LimitError
 from serving.faces.tfs_rest.handler import HTTP_STATUS, Answer, RestHandler, error_answer
 from serving.faces.tfs_rest.routes import Call, Route, SilentError, is_handled, parse_target
 from serving.faces.tione import ClientGoneError, Message, Receive, Scope, Send, read_body
+from serving.model_server.deadline import NEVER, until
 from serving.model_server.recording.received import OnRefused, Reception
 from serving.model_server.status import Code, StatusError
 
@@ -38,6 +39,7 @@ _CORS: Final = [
 ]
 _REASONS: Final = {404: "Not Found", 501: "Not Implemented"}
 _TOO_LARGE: Final = 413
+_TIMED_OUT: Final = "Timed out waiting for notification"
 _INFERENCE: Final = frozenset({Call.PREDICT, Call.CLASSIFY, Call.REGRESS})
 _SHORT_SECONDS: Final = 0.001  # a call this short may run on the event loop
 _SMALL_BYTES: Final = 4096  # and a body this small be parsed there
@@ -186,11 +188,20 @@ class RestApp:
         quick = route.call in _INFERENCE and len(body) <= _SMALL_BYTES
         if quick and 0.0 < self._hint_seconds(route.model) <= _SHORT_SECONDS:
             return self._handler.answer(route, body)
-        work = self._on_thread(partial(self._handler.answer, route, body))
+        seconds = self._options.timeout_seconds or None
+        deadline = NEVER if seconds is None else time.monotonic() + seconds
+        work = self._on_thread(partial(self._answer_until, deadline, route, body))
         try:
-            return await asyncio.wait_for(work, self._options.timeout_seconds or None)
+            answer = await asyncio.wait_for(work, seconds)
         except TimeoutError:
-            return error_answer(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+            return error_answer(Code.DEADLINE_EXCEEDED, _TIMED_OUT)
+        # The thread may find first that the time is over; the client shall not see who did.
+        is_over = answer.code is Code.DEADLINE_EXCEEDED
+        return error_answer(answer.code, _TIMED_OUT) if is_over else answer
+
+    def _answer_until(self, deadline: float, route: Route, body: bytes) -> Answer:
+        with until(deadline):
+            return self._handler.answer(route, body)
 
     def _on_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
         return asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -5,7 +5,9 @@ requests one by one: that is TensorFlow's doing, and the operator's choice. Ever
 
 Better than upstream, where one bad request fails every request in its batch: a batch that the graph
 refuses is run again request by request, and requests of other dtypes never share a batch. A
-request of no rows, which hangs there until its deadline, runs by itself.
+request of no rows, which hangs there until its deadline, runs by itself. A request whose deadline
+has passed is answered and leaves its batch; there it holds its place and its thread until the batch
+is due, and is computed unless the whole batch is late.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from serving.model_server import deadline
 from serving.model_server.batching import merging
 from serving.model_server.batching.parameters import BatchingParameters
 from serving.model_server.batching.queue import BatchQueue, BatchScheduler, Task
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 MOST_QUEUES: Final = 64
 """Of one model: clients choose outputs and dtypes, and so the queues; further ones run alone."""
 
+_WHERE: Final = "the request was in a batch, or waited for one"
+
 _Key: TypeAlias = tuple[tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
@@ -44,7 +49,8 @@ class _Part:
     Attributes:
         inputs: by the tensor's name.
         rows: of each input.
-        queued: when, by `time.perf_counter`.
+        queued: when, by `time.monotonic`.
+        deadline: after which nobody waits for it, by the same clock.
         outputs: set when it is done.
         error: set instead.
     """
@@ -52,6 +58,7 @@ class _Part:
     inputs: Mapping[str, Tensor]
     rows: int
     queued: float
+    deadline: float
     outputs: list[Tensor] = field(default_factory=list)
     error: StatusError | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -107,7 +114,8 @@ class BatchedModel:
         """Compute tensors, together with what other threads ask for at the time.
 
         Raises:
-            StatusError: as the model; or the request cannot be batched, or the queue is full.
+            StatusError: as the model; or the request cannot be batched, the queue is full, or the
+                call's deadline passed first.
         """
         arrays = {
             signature.inputs[alias].name: _array(value) for alias, value in sorted(feeds.items())
@@ -125,6 +133,7 @@ class BatchedModel:
 
         if not self._scheduler.schedule(queue, rows, divide):
             return self._model.run(signature, feeds, fetches)
+        self._await(queue, parts)
         found = dict(zip(sorted(set(names)), _gathered(parts), strict=True))
         return [found[name] for name in names]
 
@@ -152,14 +161,27 @@ class BatchedModel:
         self, signature: SignatureDef, outputs: tuple[str, ...], parts: list[_Part]
     ) -> None:
         """Run a batch, in a thread of the scheduler."""
-        now = time.perf_counter()
+        now = time.monotonic()
         for part in parts:
             self._metrics.queuing_latency.observe(int((now - part.queued) * 1e6), "")
         try:
-            self._settle(signature, outputs, parts)
+            awaited = _awaited(parts)
+            if awaited:
+                self._settle(signature, outputs, awaited)
         finally:
             for part in parts:
                 part.done.set()
+
+    def _await(self, queue: BatchQueue, parts: Sequence[_Part]) -> None:
+        """Wait until a request's parts are done; what was not begun by its deadline never is.
+
+        Raises:
+            StatusError: DEADLINE_EXCEEDED.
+        """
+        for part in parts:
+            if not deadline.wait_for(part.done, part.deadline):
+                self._scheduler.withdraw(queue, parts)
+                raise deadline.exceeded(_WHERE)
 
     def _settle(
         self, signature: SignatureDef, outputs: tuple[str, ...], parts: list[_Part]
@@ -172,7 +194,8 @@ class BatchedModel:
                 parts[0].error = error.status
                 return
             for part in parts:
-                self._settle(signature, outputs, [part])
+                for awaited in _awaited([part]):
+                    self._settle(signature, outputs, [awaited])
         except BaseException as error:  # noqa: BLE001 - it goes to those who wait
             for part in parts:
                 part.error = _as_status(error)
@@ -217,27 +240,34 @@ def _parts(tasks: Sequence[Task]) -> list[_Part]:
     return [task for task in tasks if isinstance(task, _Part)]
 
 
+def _awaited(parts: Sequence[_Part]) -> list[_Part]:
+    """Return the parts that somebody still waits for; the others fail."""
+    now = time.monotonic()
+    for part in parts:
+        if part.deadline <= now:
+            part.error = deadline.exceeded(_WHERE)
+    return [part for part in parts if part.error is None]
+
+
 def _divided(
     arrays: Mapping[str, Tensor], rows: int, room: int, parameters: BatchingParameters
 ) -> list[_Part]:
     """Return a request's parts: one, unless it may be split and the open batch cannot take it."""
-    now = time.perf_counter()
+    now, last = time.monotonic(), deadline.call_deadline()
     if not parameters.split or rows <= room:
-        return [_Part(arrays, rows, now)]
+        return [_Part(arrays, rows, now, last)]
     parts = []
     start, size = 0, room or parameters.batch_limit
     while start < rows:
         end = min(start + size, rows)
         cut = {name: array[start:end] for name, array in arrays.items()}
-        parts.append(_Part(cut, end - start, now))
+        parts.append(_Part(cut, end - start, now, last))
         start, size = end, parameters.batch_limit
     return parts
 
 
 def _gathered(parts: Sequence[_Part]) -> list[Tensor]:
-    """Wait for a request's parts, and put their outputs together."""
-    for part in parts:
-        part.done.wait()
+    """Put the outputs of a request's parts together."""
     failed = next((part.error for part in parts if part.error is not None), None)
     if failed is not None:
         # A new one for each: an error that several threads raise gathers all their tracebacks.

@@ -3,7 +3,8 @@
 The rules are those of upstream's shared batch scheduler: a queue holds closed batches and one open
 one; the open one may run once it is full or its first request has waited long enough; threads take
 from the queues in turn. Better than there: its threads look every millisecond, these sleep until
-there is something to do.
+there is something to do; and a request that nobody waits for any more is withdrawn, which gives its
+place to another and changes for none of the others when they run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _MICROS: Final = 1e-6
 
 
 class Task(Protocol):
-    """What waits in a queue."""
+    """What waits in a queue. No task equals another."""
 
     @property
     def rows(self) -> int:
@@ -31,11 +32,12 @@ class Task(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
-    tasks: list[Task] = field(default_factory=list)
+    tasks: dict[Task, None] = field(default_factory=dict)  # a set that keeps the order
     rows: int = 0
     due: float = 0.0  # by `time.monotonic`, once there is a task
+    was_full: bool = False
 
 
 class BatchQueue:
@@ -101,14 +103,30 @@ class BatchQueue:
             batch = self._batches[-1]
             if not batch.tasks:
                 batch.due = time.monotonic() + self._parameters.batch_timeout_micros * _MICROS
-            batch.tasks.append(task)
+            batch.tasks[task] = None
             batch.rows += task.rows
+            batch.was_full |= self.room() <= 0
+
+    def withdraw(self, task: Task) -> None:
+        """Take a task out, if it still waits."""
+        # From the oldest: there are those who have waited too long.
+        batch = next((b for b in self._batches if task in b.tasks), None)
+        if batch is None:
+            return
+        del batch.tasks[task]
+        batch.rows -= task.rows
+        if not batch.tasks:
+            is_open = batch is self._batches[-1]
+            self._batches.remove(batch)
+            if is_open:
+                self._batches.append(_Batch())
 
     def due(self) -> float | None:
         """Return when a batch may run, by `time.monotonic`; None: nothing waits."""
         if self.is_empty:
             return None
-        ready = len(self._batches) > 1 or self.closed or self.room() <= 0
+        # One that was full stays ready: the others in it must not wait for whom they lost.
+        ready = len(self._batches) > 1 or self.closed or self._batches[0].was_full
         return 0.0 if ready else self._batches[0].due
 
     def take(self) -> Sequence[Task]:
@@ -116,7 +134,7 @@ class BatchQueue:
         found = self._batches.popleft()
         if not self._batches:
             self._batches.append(_Batch())
-        return found.tasks
+        return list(found.tasks)
 
 
 class BatchScheduler:
@@ -182,6 +200,14 @@ class BatchScheduler:
             queue.put(divide(queue.room()))
             self._changed.notify()
             return True
+
+    def withdraw(self, queue: BatchQueue, tasks: Sequence[Task]) -> None:
+        """Take those tasks of a request out of its queue that do not run yet."""
+        with self._changed:
+            for task in tasks:
+                queue.withdraw(task)
+            if queue.closed and queue.is_empty:
+                self._drop(queue)
 
     def _work(self) -> None:
         while True:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from consistency.bundle.manifest import MANIFEST_FILE
 from serving.loaders.runtimes.devices import CPU, only_cpu
 from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 from serving.model_server.models.saved_model import (
@@ -126,9 +127,11 @@ def _read(folder: Path) -> SavedModelProto:
         raise StatusError(
             Code.FAILED_PRECONDITION, f"{error.filename}; {error.strerror}"
         ) from error
+    ours = (folder / MANIFEST_FILE).is_file()
     raise not_found(
         "Specified file path does not appear to contain a SavedModel bundle (should have a file"
         f" called `saved_model.pb`)\nSpecified file path: {folder}"
+        + ("\nIt is a bundle of samescore's: --enable_bundles loads it" if ours else "")
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,7 +222,9 @@ def test_warm_up_requests_that_fail_fail_the_start(tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(str(version / "assets.extra/tf_serving_warmup_requests")) as writer:
         writer.write(log.SerializeToString())
     given = [*flags("half", base), "--max_num_load_retries=0", "--port=auto"]
+    before = set(threading.enumerate())
     assert "did not become available" in failure(*given)
+    assert [t for t in set(threading.enumerate()) - before if t.name == "version-poller"] == []
     with model_server(
         *given[:-1], "--enable_model_warmup=false", errors=tmp_path / "errors"
     ) as server:

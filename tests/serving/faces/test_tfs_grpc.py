@@ -17,6 +17,8 @@ pytestmark = pytest.mark.slow  # the stubs import TensorFlow
 
 Stub = Any
 
+MOST_BYTES = 1 << 20
+
 
 @pytest.fixture
 def api() -> HalfPlusTwo:
@@ -25,7 +27,7 @@ def api() -> HalfPlusTwo:
 
 @pytest.fixture
 def face(api: HalfPlusTwo) -> Iterator[Any]:
-    with serving(api, GrpcSettings(port=0, threads=2, max_message_bytes=1 << 20)) as found:
+    with serving(api, GrpcSettings(port=0, threads=2, max_message_bytes=MOST_BYTES)) as found:
         yield found
 
 
@@ -158,10 +160,20 @@ def test_other_services_are_unimplemented_without_a_text(channel: Any, path: str
     assert refusal(lambda: channel.unary_unary(path)(b"", timeout=10)) == ("UNIMPLEMENTED", "")
 
 
-def test_a_message_beyond_the_limit_is_refused(stub: Stub) -> None:
+def test_a_message_beyond_the_limit_is_refused(api: HalfPlusTwo, stub: Stub) -> None:
     code, text = refusal(lambda: stub.Predict(request(*range(300_000)), timeout=10))
     assert code == "RESOURCE_EXHAUSTED"
-    assert "larger than max" in text
+    assert "Received message larger than max" in text
+    assert api.calls == 0
+
+
+def test_an_answer_beyond_the_limit_is_refused(api: HalfPlusTwo, stub: Stub) -> None:
+    asked = request(*range(MOST_BYTES // 4 - 12))
+    assert asked.ByteSize() < MOST_BYTES, "the answer is larger: it names the version"
+    code, text = refusal(lambda: stub.Predict(asked, timeout=10))
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "Sent message larger than max" in text
+    assert api.calls == 1
 
 
 def test_a_call_whose_deadline_passed_while_it_waited_is_not_run(

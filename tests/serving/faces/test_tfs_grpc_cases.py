@@ -43,6 +43,7 @@ REQUESTS: Final = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """One server for what only asks, and one for what may change what is served."""
     folder = tmp_path_factory.mktemp("grpc_cases")
     config = folder / "models.config"
     config.write_text(cases_config(RECORDED["server"]))
@@ -64,7 +65,16 @@ def channel(server: ModelServer) -> Iterator[Any]:
         yield found
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def purpose(case: dict[str, Any]) -> str:
+    return "reloading" if case["method"] == "HandleReloadConfigRequest" else "asking"
+
+
+@pytest.mark.parametrize(
+    ("server", "case"),
+    [pytest.param(purpose(case), case, id=case["id"]) for case in CASES],
+    indirect=["server"],
+    scope="module",
+)
 def test_a_recorded_call_is_answered_as_upstream_did(channel: Any, case: dict[str, Any]) -> None:
     import grpc
 

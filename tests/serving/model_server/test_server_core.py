@@ -86,11 +86,16 @@ def core_of(loaders: LoaderFactory[ServedModel], **settings: Any) -> ServerCore:
 
 @pytest.fixture(scope="module")
 def recorded() -> Iterator[ServerCore]:
+    """One core for what only asks, and one for what may change what is served."""
     core = core_of(SavedModelLoader)
     text = MODELS.replace("TESTDATA", str(DATA / "testdata"))
     core.start(text_format.Parse(text, ModelServerConfig()))
     yield core
     core.stop()
+
+
+def purpose(case: dict[str, Any]) -> str:
+    return "reloading" if case["method"] == "HandleReloadConfigRequest" else "asking"
 
 
 @cache
@@ -101,7 +106,12 @@ def request_of(case_id: str) -> tuple[str, Any]:
     return method, text_format.Parse(text, kind())
 
 
-@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    ("recorded", "case"),
+    [pytest.param(purpose(case), case, id=case["id"]) for case in RECORDED["cases"]],
+    indirect=["recorded"],
+    scope="module",
+)
 def test_it_answers_as_upstream_did(recorded: ServerCore, case: dict[str, Any]) -> None:
     method, request = request_of(case["id"])
     expected = case["expect"]

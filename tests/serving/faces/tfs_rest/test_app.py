@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from samescore.model_server.server import ModelServerSettings, make_core
 from serving.faces.tfs_rest.app import RestApp, RestOptions
 from serving.faces.tfs_rest.routes import Call, Route
+from serving.model_server.deadline import call_deadline, exceeded
 from serving.model_server.status import Code
 from tests.fixtures.model_server import HALF_PLUS_TWO
 from tests.serving.faces.tfs_rest.bodies import strange_body
@@ -238,6 +241,29 @@ def test_a_request_times_out(core: Any) -> None:
     reply = get(app, "POST", PREDICT, BODY)
     assert (reply.status, reply.error) == (504, "Timed out waiting for notification")
     api.go_on.set()
+    app.close()
+
+
+@pytest.mark.parametrize("timeout_seconds", [0.0, 60.0])
+def test_a_call_knows_until_when_its_client_waits(core: Any, timeout_seconds: float) -> None:
+    seen: list[float] = []
+
+    class Api(_SlowApi):
+        def predict(self, request: Any) -> Any:
+            seen.append(call_deadline() - time.monotonic())
+            if timeout_seconds:
+                raise exceeded("in a batch")
+            return super().predict(request)
+
+    api = Api(core)
+    api.go_on.set()
+    app = RestApp(api, RestOptions(timeout_seconds=timeout_seconds))  # type: ignore[arg-type]
+    reply = get(app, "POST", PREDICT, BODY)
+    if timeout_seconds:
+        assert (reply.status, reply.error) == (504, "Timed out waiting for notification")
+        assert 0 < seen[0] <= timeout_seconds
+    else:
+        assert (reply.status, seen) == (200, [math.inf])
     app.close()
 
 

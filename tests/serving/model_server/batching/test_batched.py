@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.model_server.batching.batched import MOST_QUEUES, BatchedModel
+from serving.model_server.batching.batched import MOST_QUEUES, BatchedModel, _by_tensor, _Part
 from serving.model_server.batching.parameters import BatchingParameters
 from serving.model_server.batching.queue import BatchScheduler
+from serving.model_server.deadline import call_deadline, until
 from serving.model_server.models.saved_model import SavedModel
 from serving.model_server.models.saved_model_files import load_saved_model
 from serving.model_server.observing.serving_metrics import ServingMetrics
@@ -30,9 +31,11 @@ class Held:
     def __init__(self, model: SavedModel) -> None:
         self.model, self.signatures, self.thread_hint_seconds = model, model.signatures, 0.5
         self.going, self.batches = threading.Event(), list[tuple[int, ...]]()
+        self.entered = threading.Semaphore(0)
         self.going.set()
 
     def run(self, signature: Any, feeds: Mapping[str, Any], fetches: tuple[str, ...]) -> list[Any]:
+        self.entered.release()
         assert self.going.wait(30)
         self.batches.append(next(iter(feeds.values())).shape)
         return self.model.run(signature, feeds, fetches)
@@ -218,3 +221,83 @@ def test_clients_cannot_make_queues_without_end(batched: Batched) -> None:
         model._queue({f"x{n}:0": rows(1)}, ("y:0",))
     assert len(model._queues) == MOST_QUEUES
     assert model.thread_hint_seconds == 0.0
+
+
+# ------------------------------------------------------------------------------------- deadlines
+
+
+def late(call: Callable[[Any], Any], x: Any, seconds: float) -> StatusError:
+    """Call with a deadline that passes."""
+    with pytest.raises(StatusError) as raised, until(time.monotonic() + seconds):
+        call(x)
+    assert raised.value.code is Code.DEADLINE_EXCEEDED
+    return raised.value
+
+
+def test_a_request_is_answered_at_its_deadline_and_never_computed(
+    batched: Batched, held: Held
+) -> None:
+    call = batched(max_batch_size=3, batch_timeout_micros=3600 * SECOND)
+    error = late(call, rows(100), 0.05)
+    assert error.message == "Deadline Exceeded: the request was in a batch, or waited for one"
+    assert together(call, rows(1), rows(2), rows(3)) == [[[2.5]], [[3.0]], [[3.5]]]
+    assert held.batches == [(3, 1)]
+    assert call_deadline() == float("inf")
+
+
+def test_a_deadline_that_does_not_pass_changes_nothing(batched: Batched) -> None:
+    call = batched(max_batch_size=4, batch_timeout_micros=1000)
+    for seconds in (60, 1e9, 9e18):  # the last is gRPC's word for none
+        with until(time.monotonic() + seconds):
+            assert call(rows(1)).tolist() == [[2.5]]
+
+
+def test_one_that_is_computed_is_answered_at_its_deadline_too(batched: Batched, held: Held) -> None:
+    call = batched(max_batch_size=1)
+    held.going.clear()
+    late(call, rows(2), 0.1)
+    held.going.set()
+    assert call(rows(1)).tolist() == [[2.5]]
+
+
+def test_all_parts_of_a_split_request_leave(batched: Batched, held: Held) -> None:
+    call = batched(
+        max_batch_size=9,
+        split=True,
+        max_execution_batch_size=4,
+        batch_timeout_micros=3600 * SECOND,
+    )
+    held.going.clear()
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(call, rows(0, 0, 0, 0)) for _ in range(2)]
+        for _ in busy:  # both threads of the scheduler are at one
+            assert held.entered.acquire(timeout=30)
+        late(call, rows(*range(9)), 0.05)
+        held.going.set()
+        assert [b.result(30).tolist() for b in busy] == [[[2.0]] * 4] * 2
+    assert together(call, rows(1, 2), rows(3, 4)) == [[[2.5], [3.0]], [[3.5], [4.0]]]
+    assert held.batches == [(4, 1)] * 3
+
+
+@pytest.mark.parametrize("wrong", [None, 1])
+def test_a_late_request_is_not_computed_even_if_its_thread_has_not_noticed(
+    held: Held, metrics: ServingMetrics, wrong: int | None
+) -> None:
+    """The others of its batch get what they would get without it, also when one is refused."""
+    model = BatchedModel(held, BatchingParameters(), BatchScheduler(1), metrics)
+    (tensor,) = (info.name for info in model.signatures["serving_default"].inputs.values())
+    outputs = tuple(info.name for info in model.signatures["serving_default"].outputs.values())
+    given: list[Any] = [rows(1), rows(100), rows(3)]
+    if wrong is not None:
+        given = [np.array([["no number"]], object), *given]
+    now = time.monotonic()
+    parts = [
+        _Part({tensor: x}, 1, now, deadline=now - 1 if x is given[-2] else now + 60) for x in given
+    ]
+    model._process(_by_tensor([tensor], outputs), outputs, parts)
+    *_, first, second, third = parts
+    assert [part.outputs[0].tolist() for part in (first, third)] == [[[2.5]], [[3.5]]]
+    assert second.error is not None
+    assert second.error.code is Code.DEADLINE_EXCEEDED
+    assert sum(shape[0] for shape in held.batches) == (2 if wrong is None else 6)
+    assert all(part.done.is_set() for part in parts)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,17 @@ def test_upstreams_example() -> None:
 
 def test_the_defaults_are_upstreams(tmp_path: Path) -> None:
     found = read("# nothing", tmp_path)
-    assert found == BatchingParameters()
-    assert (found.max_batch_size, found.batch_timeout_micros, found.max_enqueued_batches) == (
-        1000, 0, 10,
-    )  # fmt: skip
-    assert found.threads >= 1
+    assert asdict(found) == {
+        "max_batch_size": 1000,
+        "batch_timeout_micros": 0,
+        "max_enqueued_batches": 10,
+        "num_batch_threads": 0,
+        "allowed_batch_sizes": (),
+        "pad_variable_length_inputs": False,
+        "split": False,
+        "max_execution_batch_size": 0,
+    }
+    assert found.threads == len(os.sched_getaffinity(0))
 
 
 def test_every_field(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -14,7 +15,7 @@ from serving.model_server.status import Code, StatusError
 HOUR = 3600 * 1_000_000
 
 
-@dataclass
+@dataclass(eq=False)
 class Rows:
     rows: int
 
@@ -162,3 +163,117 @@ def test_closing_runs_what_waits_and_takes_nothing_more(
     scheduler.close(queue)
     assert ran.ended.acquire(timeout=30)
     assert not put(1)
+
+
+# ------------------------------------------------------------------------------------ withdrawing
+
+
+def _undivided(task: Rows, _room: int) -> list[Rows]:
+    return [task]
+
+
+def put_all(scheduler: BatchScheduler, queue: BatchQueue, *sizes: int) -> list[Rows]:
+    tasks = [Rows(size) for size in sizes]
+    for task in tasks:
+        assert scheduler.schedule(queue, task.rows, partial(_undivided, task))
+    return tasks
+
+
+def test_a_withdrawn_request_does_not_run_and_its_place_is_free(
+    scheduler: BatchScheduler, ran: Ran
+) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=4, batch_timeout_micros=HOUR)
+    ran.going.set()
+    first, _ = put_all(scheduler, queue, 2, 1)
+    scheduler.withdraw(queue, [first])
+    put(3)  # with the first still there it would not fit
+    assert ran.ended.acquire(timeout=30)
+    assert ran.batches == [[1, 3]]
+
+
+def test_a_full_batch_stays_ready_when_it_loses_a_request(
+    scheduler: BatchScheduler, ran: Ran
+) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=4, batch_timeout_micros=HOUR)
+    put(4)
+    assert ran.started.acquire(timeout=30)  # the one thread is busy
+    _, second = put_all(scheduler, queue, 3, 1)
+    scheduler.withdraw(queue, [second])
+    ran.going.set()
+    for _ in range(2):
+        assert ran.ended.acquire(timeout=30)
+    assert ran.batches == [[4], [3]]
+
+
+def test_a_closed_batch_stays_ready_when_the_open_one_is_emptied(
+    scheduler: BatchScheduler, ran: Ran
+) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=4, batch_timeout_micros=HOUR)
+    put(4)
+    assert ran.started.acquire(timeout=30)
+    _, second = put_all(scheduler, queue, 3, 2)  # the second opens a batch of its own
+    scheduler.withdraw(queue, [second])
+    ran.going.set()
+    for _ in range(2):
+        assert ran.ended.acquire(timeout=30)
+    assert ran.batches == [[4], [3]]
+
+
+def test_an_emptied_batch_leaves_the_queue_and_room_for_another(
+    scheduler: BatchScheduler, ran: Ran
+) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=2, max_enqueued_batches=2)
+    put(2)
+    assert ran.started.acquire(timeout=30)
+    first, _ = put_all(scheduler, queue, 2, 2)
+    with pytest.raises(StatusError, match=r"queue .* is full"):
+        put(1)
+    scheduler.withdraw(queue, [first])
+    put(1)
+    ran.going.set()
+    for _ in range(3):
+        assert ran.ended.acquire(timeout=30)
+    assert ran.batches == [[2], [2], [1]]
+
+
+def test_the_time_of_a_batch_begins_anew_once_all_have_left(
+    scheduler: BatchScheduler, ran: Ran
+) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=4, batch_timeout_micros=400_000)
+    ran.going.set()
+    tasks = put_all(scheduler, queue, 1, 2)
+    scheduler.withdraw(queue, tasks)
+    assert queue.is_empty
+    time.sleep(0.3)
+    put_at = time.monotonic()
+    put(1)
+    assert ran.ended.acquire(timeout=30)
+    assert time.monotonic() - put_at >= 0.4
+    assert ran.batches == [[1]]
+
+
+def test_what_runs_or_ran_cannot_be_withdrawn(scheduler: BatchScheduler, ran: Ran) -> None:
+    queue, _ = queue_of(scheduler, ran, max_batch_size=4)
+    tasks = put_all(scheduler, queue, 1)
+    assert ran.started.acquire(timeout=30)
+    scheduler.withdraw(queue, tasks)
+    ran.going.set()
+    assert ran.ended.acquire(timeout=30)
+    scheduler.withdraw(queue, tasks)
+    assert ran.batches == [[1]]
+
+
+def test_a_closed_queue_that_is_emptied_is_forgotten(scheduler: BatchScheduler, ran: Ran) -> None:
+    queue, put = queue_of(scheduler, ran, max_batch_size=1)
+    put(1)
+    assert ran.started.acquire(timeout=30)
+    tasks = put_all(scheduler, queue, 1)
+    scheduler.close(queue)
+    scheduler.withdraw(queue, tasks)
+    ran.going.set()
+    assert ran.ended.acquire(timeout=30)
+    assert ran.batches == [[1]]
+    other, put_other = queue_of(scheduler, ran, max_batch_size=1)
+    put_other(1)
+    assert ran.ended.acquire(timeout=30)
+    scheduler.close(other)
