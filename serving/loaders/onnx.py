@@ -20,6 +20,7 @@ from consistency.records import Column
 from consistency.scored import Outputs
 from serving.loaders.named_inputs import Input, check_rows, input_arrays
 from serving.loaders.runtimes.devices import CPU, Device
+from serving.loaders.runtimes.onnx_runtime import OnnxRuntime, import_onnxruntime
 from serving.loaders.runtimes.threads import cores
 
 if TYPE_CHECKING:
@@ -60,8 +61,7 @@ def load(folder: Path, threads: int | None, device: str = CPU) -> OnnxScorer:
         ConfigError: an input or output of a type that feature rows cannot be; the device is not
             there.
     """
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     place, count = Device.parse(device), threads or cores()
     _check_provider(onnxruntime.get_available_providers(), place)
     path = folder / FILE
@@ -130,8 +130,8 @@ class OnnxScorer:
         return outputs
 
 
-# Any: onnxruntime's module has no types
-def _options(onnxruntime: Any, threads: int) -> Any:  # noqa: ANN401
+# Any: nor have its options types
+def _options(onnxruntime: OnnxRuntime, threads: int) -> Any:  # noqa: ANN401
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

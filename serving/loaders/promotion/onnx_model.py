@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from consistency.errors import BundleError, ConfigError
+from serving.loaders.runtimes.onnx_runtime import import_onnxruntime
 
 Onnx: TypeAlias = Any  # Any: the module, which is imported late
 Proto: TypeAlias = Any  # Any: ONNX's protocol buffers
@@ -220,8 +221,7 @@ def _check_types(onnx: Onnx, model: Proto) -> None:
 
 def _check_kernels(path: Path) -> None:
     """Let onnxruntime say which operator has no kernel: its message names it."""
-    import onnxruntime
-
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     try:
