@@ -14,6 +14,7 @@ TensorFlow Serving's protocol stand in `consistency.tensor_calls`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -34,6 +35,10 @@ from consistency.tensor_calls import TENSOR_CALLS
 
 _SEPARATOR: Final = re.compile(r"\s*,\s*|\s+")
 """Between the numbers of a dense text; an empty cell between two commas stays one."""
+_BEYOND_FLOAT64: Final = "number is infinity"
+"""orjson says so of the first number that no float64 holds."""
+_MOST_DIGITS: Final = len(str(-(2**63)))
+"""And sign; of an integer within 64 bits."""
 
 
 class TioneCodec:
@@ -43,7 +48,7 @@ class TioneCodec:
 
     def decode(self, payload: Payload, schema: FeatureSchema) -> Decoded:
         """Decode a body; see `PayloadCodec.decode`."""
-        body = parse_json(payload.body)
+        body = parse_json(payload.body, beyond_float64=True)
         if type(body) is not dict:
             raise DataError(
                 'the body is no JSON object; send {"type": ..., "data": {"insts": ...}}'
@@ -111,8 +116,14 @@ def codec_named(codec_id: str) -> PayloadCodec:
     return CODECS[codec_id]
 
 
-def parse_json(body: bytes) -> Json:
-    """Parse strict JSON (RFC 8259).
+def parse_json(body: bytes, *, beyond_float64: bool = False) -> Json:
+    """Parse strict JSON (RFC 8259). An integer beyond 64 bits becomes the nearest float64.
+
+    Args:
+        body: UTF-8.
+        beyond_float64: a number such as 1e400 becomes an infinity, as Python's own reader makes it,
+            for a caller who refuses it by the name of its field, or ignores the field; else it
+            spoils the body.
 
     Raises:
         DataError: malformed; NaN and Infinity are not JSON.
@@ -120,11 +131,36 @@ def parse_json(body: bytes) -> Json:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as e:
+        if beyond_float64 and _BEYOND_FLOAT64 in e.msg:
+            return _parse_beyond_float64(body, e)
         tokens = any(token in body for token in (b"NaN", b"Infinity"))
         hint = "NaN and Infinity are not JSON, send null" if tokens else "send one JSON object"
-        raise DataError(
-            f"malformed JSON ({e.msg} at line {e.lineno} column {e.colno}); {hint}"
-        ) from None
+        raise _malformed(e, hint) from None
+
+
+def _parse_beyond_float64(body: bytes, error: orjson.JSONDecodeError) -> Json:
+    """Parse what orjson refuses for the size of a number alone."""
+    try:
+        # `float` of an integer's digits takes linear time, and there is no limit to their number.
+        value = json.loads(body.decode(), parse_int=_integer, parse_constant=_refuse_constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError):
+        raise _malformed(error, "send numbers within ±1.8e308") from None
+    return value
+
+
+def _integer(digits: str) -> float:
+    within = len(digits) <= _MOST_DIGITS and -(2**63) <= int(digits) < 2**64
+    return int(digits) if within else float(digits)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _malformed(error: orjson.JSONDecodeError, hint: str) -> DataError:
+    where = f"line {error.lineno} column {error.colno}"
+    return DataError(f"malformed JSON ({error.msg} at {where}); {hint}")
 
 
 def _event_time(value: Json) -> int:

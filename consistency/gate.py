@@ -49,6 +49,15 @@ class GateReport:
         """Whether the version may go live; no check at all is no pass."""
         return bool(self.checks) and all(c.passed for c in self.checks)
 
+    @property
+    def moves_with_batch(self) -> bool:
+        """Whether it is certain that a score hangs on who shares its batch.
+
+        All batch sizes had the golden features and did not have the same number of golden scores.
+        """
+        same_features = all(c.features is None or c.features.agrees for c in self.checks)
+        return same_features and len({c.scores.rows_agreeing for c in self.checks}) > 1
+
     def __str__(self) -> str:
         lines = [
             f"golden gate to {self.decimals} decimals: {'passed' if self.passed else 'FAILED'}"
@@ -62,6 +71,11 @@ class GateReport:
             if check.features is not None:
                 line += f"; features {check.features.rows_agreeing}/{check.features.rows}"
             lines.append(line + (f"; {check.detail}" if check.detail else ""))
+        if self.moves_with_batch:
+            lines.append(
+                "  the scores move with the size of the batch: bundle the model with execution "
+                "float64 or padded:N"
+            )
         return "\n".join(lines)
 
 

@@ -162,7 +162,10 @@ class GraphPipeline:
         """Return the pipeline with its state and snapshots; see `FeaturePipeline.bind`."""
         for name in self.state:
             if name not in state:
-                raise ConfigError(f"the fitted state has no {name!r}; fit the pipeline first")
+                raise ConfigError(
+                    f"the fitted state has no {name!r}; fit the pipeline first, and "
+                    f"give its state (BundleRequest.state, --state)"
+                )
         for lookup in self.lookups:
             if lookup.name not in lookups:
                 raise ConfigError(f"lookup {lookup.name!r} has no snapshot; put one in the store")
@@ -220,19 +223,22 @@ class _BoundGraph:
                 if value.status is not None:
                     status.update((n, value.status) for n in names if n in self._kinds)
                 value = value.values
-            if type(value) is tuple and slots is not None:
-                value = np.stack(value, axis=1)
             if slots is None:
                 self._keep(names, value, batch.rows, env, others)
-            else:
-                if len(value) != batch.rows:  # numpy would repeat a single value for every row
-                    raise ConfigError(
-                        f"column {names[0]!r} has {len(value)} rows for {batch.rows} records; "
-                        f"return one value a record"
-                    )
+                continue
+            try:
+                if type(value) is tuple:
+                    value = np.stack(value, axis=1)
+                # numpy would repeat a single value for every row, and a row for every column
+                if len(value) != batch.rows or (
+                    type(slots) is slice and np.shape(value) != (batch.rows, len(names))
+                ):
+                    raise _misshapen(names, value, batch.rows)
                 numeric[:, slots] = value
-                if is_read:
-                    _expose(names, numeric, slots, env)
+            except (TypeError, ValueError) as e:
+                raise _no_numbers(names, value, batch.rows, e) from e
+            if is_read:
+                _expose(names, numeric, slots, env)
         others = {n: others[n] for n in self.outputs.names if n in others}
         return FeatureBatch(self.outputs, batch.rows, numeric, others, status, self.snapshots)
 
@@ -262,6 +268,27 @@ def _slots(names: tuple[str, ...], position: Mapping[str, int]) -> int | slice |
         return None
     first = position[names[0]]
     return first if len(names) == 1 else slice(first, first + len(names))
+
+
+def _misshapen(names: tuple[str, ...], value: Column, rows: int) -> ConfigError:
+    if len(names) == 1:
+        return ConfigError(
+            f"column {names[0]!r} has {len(value)} rows for {rows} records; return one value a "
+            f"record"
+        )
+    return ConfigError(
+        f"columns {', '.join(map(repr, names))} have the shape {np.shape(value)} for {rows} "
+        f"records; return a tuple of {len(names)} columns, or a matrix of ({rows}, {len(names)})"
+    )
+
+
+def _no_numbers(names: tuple[str, ...], value: object, rows: int, why: Exception) -> ConfigError:
+    what = ", ".join(map(repr, names))
+    return ConfigError(
+        f"the function of feature {what} returned a {type(value).__name__} that is no {rows} "
+        f"numbers for {rows} records ({why}); return one number a record, or declare the "
+        f"feature's type"
+    )
 
 
 def _expose(

@@ -17,7 +17,8 @@ from consistency.jsontype import Json
 class FieldType(StrEnum):
     """The JSON type that a raw field must have, and the column it becomes.
 
-    float64: a JSON number; an integer is taken only while float64 holds it exactly (|x| <= 2**53).
+    float64: a JSON number within float64's range. An integer within 64 bits is taken only while
+        float64 holds it exactly (|x| <= 2**53); beyond, readers of JSON have made it a float.
     int64: a JSON integer in the int64 range; 1.0 is refused.
     bool: true or false; "False" and 0 are refused.
     string: a JSON string, unchanged (no trimming, no normalisation).

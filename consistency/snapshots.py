@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from consistency.arrow_bytes import arrow_file_table
 from consistency.digest import digest_bytes
 from consistency.errors import SnapshotError
 from consistency.features import FeatureStatus, Marked
@@ -225,7 +226,7 @@ def _arrow_type(values: Column) -> object:
 def _from_arrow(data: bytes) -> dict[str, Column]:
     import pyarrow as pa
 
-    table = pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    table = arrow_file_table(data)
     out: dict[str, Column] = {}
     for name in table.column_names:
         column = table.column(name)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_US: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 _AGO: Final = re.compile(r"(\d{1,9})(s|m|h|d)")
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -25,7 +26,10 @@ def microseconds_of(text: str) -> int:
     True
     """
     if ago := _AGO.fullmatch(text):
-        return time.time_ns() // 1000 - int(ago[1]) * _UNIT_SECONDS[ago[2]] * 1_000_000
+        then = time.time_ns() // 1000 - int(ago[1]) * _UNIT_SECONDS[ago[2]] * 1_000_000
+        if then < _FIRST_US:
+            raise ValueError(f"{text!r}: is before the year 1; write 15m, 2h, 7d for so long ago")
+        return then
     try:
         when = datetime.fromisoformat(text)
     except ValueError as e:

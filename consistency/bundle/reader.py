@@ -196,15 +196,26 @@ def load_pipeline_object(location: str) -> FeaturePipeline:
     if not (colon and module and attribute):
         raise ConfigError(f"pipeline {location!r}: write it as package.module:attribute")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as e:
+        imported = importlib.import_module(module)
+    except ImportError as e:
         raise ConfigError(f"pipeline {location!r}: {e}; install its distribution") from e
+    if not hasattr(imported, attribute):
+        there = [f"{module}:{n}" for n, v in vars(imported).items() if _is_pipeline(v)]
+        raise ConfigError(
+            f"pipeline {location!r}: module {module!r} has no attribute {attribute!r}; its "
+            f"pipelines are: {', '.join(there) or 'none'}"
+        )
+    found = getattr(imported, attribute)
     if not isinstance(found, FeaturePipeline):
         raise ConfigError(
             f"pipeline {location!r} is a {type(found).__name__}; build it with PipelineBuilder or "
             f"wrap a function in CallablePipeline"
         )
     return found
+
+
+def _is_pipeline(value: object) -> bool:
+    return isinstance(value, FeaturePipeline) and not isinstance(value, type)
 
 
 def distribution_of(package: str) -> str:

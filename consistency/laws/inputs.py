@@ -15,7 +15,7 @@ from consistency.records import Record
 from consistency.schema import Field, FieldType
 
 _WRONG: Final[dict[FieldType, tuple[Any, ...]]] = {  # Any: JSON values
-    FieldType.FLOAT64: ("1.5", True, [1.5], {}, 2**53 + 1),
+    FieldType.FLOAT64: ("1.5", True, [1.5], {}, 2**53 + 1, 10**400, math.inf),
     FieldType.INT64: (1.5, 1.0, "1", True, [1], 2**63),
     FieldType.BOOL: ("true", 0, 1.0, []),
     FieldType.STRING: (1, 1.5, True, ["a"], {}),
@@ -54,8 +54,8 @@ def check_missing_field_refused(pipeline: BoundPipeline, records: Sequence[Recor
 def check_wrong_type_refused(pipeline: BoundPipeline, records: Sequence[Record]) -> None:
     """Check that a value of a wrong JSON type is a `DataError` naming its row and the field.
 
-    Numbers as strings, booleans as numbers, integers that float64 or int64 cannot hold, times
-    without an offset; null where the field is not nullable.
+    Numbers as strings, booleans as numbers, infinities, integers that float64 or int64 cannot
+    hold, times without an offset; null where the field is not nullable.
 
     Raises:
         LawViolation: naming the field.

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -213,29 +213,22 @@ class _Hostile:
         )
 
 
-_LARGEST_JSON_INT: Final = 2**64
-
-
 def _json_text(record: Json) -> bytes | None:
-    """Return strict JSON, or None when JSON (or its readers) cannot carry the record.
-
-    An integer beyond 64 bits is one of those: readers of JSON text make it a float64.
-    """
+    """Return strict JSON, or None when JSON cannot carry the record."""
     try:
         text = json.dumps(record, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return None
-    return None if _has_huge_integer(record) else text
+    return text if _is_json(record) else None
 
 
-def _has_huge_integer(value: Json) -> bool:
+def _is_json(value: Json) -> bool:
     if isinstance(value, dict):
-        return any(map(_has_huge_integer, value.values()))
+        return all(map(_is_json, value.values()))
     if isinstance(value, list):
-        return any(map(_has_huge_integer, value))
-    huge = type(value) is int and not -_LARGEST_JSON_INT // 2 <= value < _LARGEST_JSON_INT
+        return all(map(_is_json, value))
     # a tuple is a list to json, and a numpy float a number: neither is what a client's record holds
-    return huge or type(value) not in (str, int, float, bool, type(None))
+    return type(value) in (str, int, float, bool, type(None))
 
 
 def _expect_same_together(pipeline: BoundPipeline, accepted: Sequence[tuple[int, Json]]) -> None:

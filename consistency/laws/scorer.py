@@ -25,7 +25,8 @@ from consistency.records import Column
 from consistency.scored import Outputs
 
 DEFAULT_SIZES: Final = (1, 7, 64)
-_MOST_ROWS: Final = 4096
+MOST_ROWS: Final = 4096
+"""The first rows of what is given: more are not scored."""
 
 
 def check_batch_size_invariance(
@@ -53,7 +54,7 @@ def check_batch_size_invariance(
     if len(set(sizes)) < 2 or min(sizes) < 1:
         raise LawNotRunError(f"batch sizes {tuple(sizes)}: give at least two different ones >= 1")
     _expect_different_rows(features)
-    rows = np.arange(max(min(features.rows, _MOST_ROWS), max(sizes) + 1)) % features.rows
+    rows = np.arange(max(min(features.rows, MOST_ROWS), max(sizes) + 1)) % features.rows
     many = take_rows(features, rows)
     first, *others = sizes
     watch = Watch(law, _in_batches(law, scorer, many, first), rows, Tolerance(decimals))
@@ -76,7 +77,7 @@ def check_order_invariance(
     """
     law = ScorerLaw.ORDER_INVARIANT
     _expect_different_rows(features)
-    rows = np.arange(min(features.rows, _MOST_ROWS))
+    rows = np.arange(min(features.rows, MOST_ROWS))
     reference = _score(law, scorer, take_rows(features, rows), "as they are")
     watch = Watch(law, reference, rows, Tolerance(decimals))
     for situation, order in _orders(len(rows)):
@@ -110,7 +111,7 @@ def check_repeatability(
     law = ScorerLaw.REPEATABLE
     if repeats < 1 or not features.rows:
         raise LawNotRunError(f"{repeats} repeats of {features.rows} rows compare nothing")
-    rows = np.arange(min(features.rows, _MOST_ROWS))
+    rows = np.arange(min(features.rows, MOST_ROWS))
     batch = take_rows(features, rows)
     before = copy.deepcopy(batch)
     first = _score(law, scorer, batch, "the first time")
@@ -179,9 +180,12 @@ def _across(
     used: Callable[[Scorer], int | str],
     decimals: int,
 ) -> Invariance:
-    if len(wanted) < 2 or not features.rows:
-        raise LawNotRunError(f"{len(wanted)} settings and {features.rows} rows compare nothing")
-    rows = np.arange(min(features.rows, _MOST_ROWS))
+    different = len(dict(wanted))
+    if different < 2 or not features.rows:
+        raise LawNotRunError(
+            f"{different} different settings and {features.rows} rows compare nothing"
+        )
+    rows = np.arange(min(features.rows, MOST_ROWS))
     batch = take_rows(features, rows)
     watch: Watch | None = None
     for situation, setting in wanted:

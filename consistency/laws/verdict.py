@@ -88,6 +88,14 @@ class LawResult:
     detail: str = ""
     violation: LawViolation | None = None
 
+    def __str__(self) -> str:
+        """Return one line for people.
+
+        >>> print(LawResult(Law.NO_CLOCK, Verdict.SKIPPED, "no such clock"))
+        skipped   no clock: no such clock
+        """
+        return f"{self.verdict:8}  {self.law}" + (f": {self.detail}" if self.detail else "")
+
 
 def run(
     law: Law, pipeline: BoundPipeline, records: Sequence[Record], situation: str

@@ -18,7 +18,9 @@ from consistency.log.segments import (
     TORN_SUFFIX,
     list_segments,
     merged_with,
+    open_lines,
     stem_of,
+    unreadable,
 )
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.protocols import Damage
@@ -29,8 +31,8 @@ TORN_TAIL = "torn tail"
 CUT_LINES = "unreadable lines, cut off when the segment was sealed"
 """The problem of complete lines at a dead segment's end: they may have been acknowledged."""
 
-READ_BYTES: Final = 1 << 18
-"""Read at once: a line of one row has 2 KB, and Python's own buffer holds only a few."""
+CUT_SEALED = "its end is missing, though the segment was sealed whole"
+"""The problem of a sealed segment's unfinished last line: it and those behind it were answered."""
 
 MOST_NAMED: Final = 10_000
 """Damaged places, and ids met twice, that a verdict names; more are only counted."""
@@ -54,17 +56,30 @@ class RequestLogReader:
     def __iter__(self) -> Iterator[LoggedRequest | Damage]:
         for path in self.segments:
             yield from read_segment(path, self._selection)
-        for path in sorted(self.folder.glob(f"*{TORN_SUFFIX}")):
-            try:
-                cut = path.read_bytes()
-            except FileNotFoundError:
-                continue  # retention took it
-            yield Damage(path.name, 1, CUT_LINES if b"\n" in cut else TORN_TAIL, len(cut))
+        yield from cut_tails(self.folder)
 
     @property
     def size_bytes(self) -> int:
         """Bytes to read, for a progress bar."""
         return sum(p.stat().st_size for p in self.segments if p.exists())
+
+
+def cut_tails(folder: Path) -> list[Damage]:
+    """Return what was cut off from segments whose writers died, a `Damage` each.
+
+    Raises:
+        LogError: one cannot be read.
+    """
+    found = []
+    for path in sorted(folder.glob(f"*{TORN_SUFFIX}")):
+        try:
+            cut = path.read_bytes()
+        except FileNotFoundError:
+            continue  # retention took it
+        except OSError as e:
+            raise unreadable(path, e) from e
+        found.append(Damage(path.name, 1, CUT_LINES if b"\n" in cut else TORN_TAIL, len(cut)))
+    return found
 
 
 def read_segment(
@@ -91,13 +106,10 @@ def _items(path: Path, selection: LogSelection) -> Iterator[LoggedRequest | Dama
     if path.name.endswith(PARQUET_SUFFIX):
         yield from _parquet(path, None, selection)
         return
-    for suffix in (OPEN_SUFFIX, SEALED_SUFFIX):  # in the order of its life: none is overtaken
-        try:
-            stream = (folder / f"{stem}{suffix}").open("rb", READ_BYTES)
-        except FileNotFoundError:
-            continue
+    if (opened := open_lines(folder, stem)) is not None:
+        name, stream = opened
         with stream:
-            yield from _json_lines(stream, f"{stem}{suffix}")
+            yield from _json_lines(stream, name)
         return
     alone = folder / f"{stem}{PARQUET_SUFFIX}"
     if alone.exists():
@@ -109,12 +121,21 @@ def _items(path: Path, selection: LogSelection) -> Iterator[LoggedRequest | Dama
 def _json_lines(stream: BinaryIO, segment: str) -> Iterator[LoggedRequest | Damage]:
     for number, line in enumerate(stream, start=1):
         if not line.endswith(b"\n"):
-            yield Damage(segment, number, TORN_TAIL, len(line))
+            yield Damage(segment, number, problem_of_end(segment), len(line))
             return
         try:
             yield decode_line(line[:-1])
         except (LineError, ValueError) as e:
             yield Damage(segment, number, str(e), len(line))
+
+
+def problem_of_end(segment: str) -> str:
+    """Return what an unfinished last line means: sealing leaves none, so a sealed segment's is cut.
+
+    >>> problem_of_end("a.jsonl.open")
+    'torn tail'
+    """
+    return TORN_TAIL if segment.endswith(OPEN_SUFFIX) else CUT_SEALED
 
 
 def _parquet(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,7 @@ _FIELD_ERROR: Final = re.compile(
     rf"{DATA_ERROR_TEXT}: (?:row \d+ )?field (?P<field>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
 )
 _MALFORMED: Final = f"{DATA_ERROR_TEXT}: malformed JSON ("
+_BRACKETS: Final = frozenset("{[")
 _SHOWN_CHARACTERS: Final = 8
 """Messages cut long values off; so much of one is there if any of it is."""
 
@@ -168,7 +169,7 @@ class Redaction:
                     pending.append((value, [*paths, *(path for path in here if path)]))
         return removed
 
-    def _message(self, message: str, removed: Iterable[Json] | None) -> str:
+    def _message(self, message: str, removed: Sequence[Json] | None) -> str:
         """Return a message that quotes no redacted value.
 
         What is said of a field that is not redacted is kept, unless a redacted value shows in it;
@@ -182,7 +183,10 @@ class Redaction:
         named = found["field"][1:-1]
         parts = {part for name in self.fields for part in name.split(".")}
         is_redacted = named in self.features or not parts.isdisjoint(named.split("."))
-        if is_redacted or any(_shows(message[found.end() :], value) for value in removed):
+        quoted = message[found.end() :]
+        # of an object or a list that is cut off, the last characters may begin a value within
+        is_redacted |= bool(removed) and not _BRACKETS.isdisjoint(quoted)
+        if is_redacted or any(_shows(quoted, value) for value in removed):
             return f"{found[0]} {WITHHELD}"
         return message
 

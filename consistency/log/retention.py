@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ logger = logging.getLogger(__name__)
 DAY_SECONDS: Final = 86_400.0
 LOCK_NAME: Final = ".retention.lock"
 _REMOVABLE: Final = (SEALED_SUFFIX, PARQUET_SUFFIX, TORN_SUFFIX)
+_SEGMENT_FILE: Final = re.compile(
+    rf"(?!\.).*\d{{8}}T\d{{6}}.*({'|'.join(map(re.escape, (*_REMOVABLE, OPEN_SUFFIX)))})\Z"
+)
+"""With a time in it, as every segment's name has: `labels.parquet` is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +158,8 @@ def segment_files(folder: Path) -> list[SegmentFile]:
         raise LogError(f"log {folder}: no such folder; name the folder of a request log")
     found = []
     for path in folder.iterdir():
-        if path.name.startswith(".") or not path.name.endswith((*_REMOVABLE, OPEN_SUFFIX)):
-            continue
+        if not _SEGMENT_FILE.match(path.name):
+            continue  # an operator's own
         try:
             facts = path.stat()
         except FileNotFoundError:

@@ -36,6 +36,9 @@ TORN_SUFFIX: Final = ".torn"
 SEGMENT_SUFFIXES: Final = (OPEN_SUFFIX, SEALED_SUFFIX, PARQUET_SUFFIX)
 """In the order of a segment's life."""
 
+_READ_BYTES: Final = 1 << 18
+"""Read at once: a line of one row has 2 KB, and Python's own buffer holds only a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
@@ -129,6 +132,35 @@ def merged_with(folder: Path, stem: str) -> Path | None:
     """Return the compacted file that holds a segment beside others, or None."""
     merged = sorted(folder.glob(f"*{MERGED_MARK}*{PARQUET_SUFFIX}"))
     return next((path for path in merged if replaced_by(path, [stem])), None)
+
+
+def open_lines(folder: Path, stem: str) -> tuple[str, BinaryIO] | None:
+    """Open a segment that is not compacted, wherever in its life it is.
+
+    Returns:
+        The file's name, which says whether it was sealed when it was opened, and its bytes; None
+        when there is no such segment, or only its compacted form.
+
+    Raises:
+        LogError: it is there and cannot be read.
+    """
+    for suffix in (OPEN_SUFFIX, SEALED_SUFFIX):  # in the order of its life: none is overtaken
+        name = f"{stem}{suffix}"
+        try:
+            return name, (folder / name).open("rb", _READ_BYTES)
+        except FileNotFoundError:
+            continue
+        except OSError as e:
+            raise unreadable(folder / name, e) from e
+    return None
+
+
+def unreadable(path: Path, error: OSError) -> LogError:
+    """Return what is said of a segment that is there and cannot be opened."""
+    return LogError(
+        f"log {path.parent}: {path.name}: {error.strerror}; make it readable, or move it out of "
+        f"the log's folder if it is no segment"
+    )
 
 
 def lock_segment(fd: int) -> bool:

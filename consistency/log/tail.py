@@ -20,6 +20,7 @@ from consistency.log.segments import (
     is_merged,
     list_segments,
     stem_of,
+    unreadable,
 )
 from consistency.log.selection import EVERYTHING, LogSelection
 from consistency.protocols import Damage
@@ -107,6 +108,8 @@ class LogTail:
                     f"{stem_of(path)}{SEALED_SUFFIX}"
                 )
             return False
+        except OSError as e:
+            raise unreadable(path, e) from e
         self._open[stem_of(path)] = _Open(path, stream, _end_of_lines(stream) if at_end else 0)
         return True
 
@@ -138,6 +141,8 @@ class LogTail:
                     return self._last_lines(stream, path.stat().st_size, count)
             except FileNotFoundError:
                 pass  # compacted meanwhile
+            except OSError as e:
+                raise unreadable(path, e) from e
         items = read_segment(path, self._selection)  # a merged one holds several writers' lines
         requests = (item for item in items if isinstance(item, LoggedRequest))
         newest_first = heapq.nlargest(count, enumerate(requests), key=_time_and_place)

@@ -26,7 +26,13 @@ from consistency.replay.inputs import (
     kind_of,
 )
 from consistency.replay.merge import ReportSum
-from consistency.replay.report import MOST_DAMAGE_LISTED, ModelReport, ReplayReport
+from consistency.replay.report import (
+    MOST_DAMAGE_LISTED,
+    NO_FEATURE_STAGE,
+    REDACTED,
+    ModelReport,
+    ReplayReport,
+)
 from consistency.replay.rows import RowResults
 from consistency.replay.stages import ModelReplay, answer_call
 from consistency.replay.target import ReplayTarget, Resolve
@@ -318,7 +324,7 @@ class _Walk:
     def _take_scored(self, item: LoggedRequest, own: Mapping[str, Any], plan: _Plan) -> None:
         start, servable = plan.start, plan.servable
         if start is None:
-            _count(servable.report.not_replayable, "redacted")
+            _count(servable.report.not_replayable, REDACTED)
             return
         try:
             decoded = Decoded() if start == "features" else decode_payload(item, servable.target)
@@ -327,7 +333,7 @@ class _Walk:
             self._replay_of(servable).refused_offline(item.request_id, item.rows, e)
             return
         if is_whole(decoded) and self._settings.mode is ReplayMode.PIPELINE:
-            _count(servable.report.not_replayable, "no feature stage")
+            _count(servable.report.not_replayable, NO_FEATURE_STAGE)
             return
         group = servable.group(kind_of(own, item.parts[1], decoded))
         group.inputs.add(decoded)
@@ -343,7 +349,7 @@ class _Walk:
         """A request that was refused online must be refused offline, for the same reason."""
         target, report = plan.servable.target, plan.servable.report
         if not plan.is_received:
-            _count(report.not_replayable, "redacted")
+            _count(report.not_replayable, REDACTED)
             return
         report.rejected += 1
         try:

@@ -14,6 +14,11 @@ from consistency.protocols import Damage
 STAGE_ORDER: Final = ("payload", "features", "outputs", "scores")
 """The stages that a replay compares, in the order of the data's way."""
 
+REDACTED: Final = "redacted"
+NO_FEATURE_STAGE: Final = "no feature stage"
+SCORED_AND_LEFT_OUT: Final = frozenset({REDACTED, NO_FEATURE_STAGE})
+"""Reasons for which a request that was scored is not replayed."""
+
 MOST_DAMAGE_LISTED: Final = 1000
 """Damaged lines that a report lists; it counts them all."""
 
@@ -98,10 +103,11 @@ class ModelReport:
     @property
     def agrees(self) -> bool:
         """Whether every row of every stage agrees, and every refusal was reproduced."""
-        compared = all(c.agrees for c in self.stages.values()) and self.rejected > 0
-        if self.rows:
-            compared = bool(self.stages) and all(c.agrees for c in self.stages.values())
-        return compared and self.rejected == self.rejected_reproduced
+        agreeing = all(c.agrees for c in self.stages.values())
+        # refusals alone are an agreement only where nothing was scored: else no score was compared
+        left_out = not SCORED_AND_LEFT_OUT.isdisjoint(self.not_replayable)
+        some = bool(self.stages) if self.rows else self.rejected > 0 and not left_out
+        return agreeing and some and self.rejected == self.rejected_reproduced
 
     @property
     def first_divergence(self) -> StageDifference | None:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import BinaryIO, Final, TypeAlias
 
 from consistency.log.columnar.parquet import ParquetError, held_segments, read_lines
 from consistency.log.lines.entry import LoggedRequest
 from consistency.log.lines.line import LineError, decode_line
-from consistency.log.reader import CUT_LINES, READ_BYTES, TORN_TAIL
+from consistency.log.reader import problem_of_end
 from consistency.log.segments import (
-    OPEN_SUFFIX,
     PARQUET_SUFFIX,
     SEALED_SUFFIX,
-    TORN_SUFFIX,
     list_segments,
     merged_with,
+    open_lines,
     stem_of,
 )
 from consistency.log.selection import EVERYTHING, LogSelection
@@ -114,18 +114,6 @@ def cut_log(
     ]
 
 
-def cut_tails(folder: Path) -> list[Damage]:
-    """Return what was cut off from segments whose writers died, a `Damage` each."""
-    found = []
-    for path in sorted(folder.glob(f"*{TORN_SUFFIX}")):
-        try:
-            cut = path.read_bytes()
-        except FileNotFoundError:
-            continue  # retention took it
-        found.append(Damage(path.name, 1, CUT_LINES if b"\n" in cut else TORN_TAIL, len(cut)))
-    return found
-
-
 def unit_digest(folder: Path, unit: LogUnit) -> str:
     """Return the BLAKE2b of a unit's lines, in hex; sealing and compaction do not change it."""
     digest = hashlib.blake2b(digest_size=16)
@@ -156,15 +144,11 @@ def _sizes_now(folder: Path, stem: str) -> list[tuple[str, int]]:
 
 
 def _raw_lines(folder: Path, unit: LogUnit) -> Iterator[_Line]:
-    for suffix in (OPEN_SUFFIX, SEALED_SUFFIX):  # in the order of its life: none is overtaken
-        path = folder / f"{unit.stem}{suffix}"
-        try:
-            stream = path.open("rb", READ_BYTES)
-        except FileNotFoundError:
-            continue
+    if (opened := open_lines(folder, unit.stem)) is not None:
+        name, stream = opened
         with stream:
             for data in _span(stream, unit):
-                yield path.name, data, ""
+                yield name, data, ""
         return
     alone = folder / f"{unit.stem}{PARQUET_SUFFIX}"
     compacted = alone if alone.exists() else merged_with(folder, unit.stem)
@@ -185,11 +169,13 @@ def _span(stream: BinaryIO, unit: LogUnit) -> Iterator[bytes]:
 
 
 def _compacted(path: Path, unit: LogUnit) -> Iterator[_Line]:
-    stem = unit.stem if unit.stem in held_segments(path) else None
+    held = held_segments(path)
+    stem = unit.stem if unit.stem in held else None
+    end = unit.end if held else inf  # of one whose footer is damaged, whatever can be read
     position = 0
     try:
         for _, line in read_lines(path, stem):
-            if position >= unit.end:
+            if position >= end:
                 return
             if position >= unit.start:
                 yield path.name, line + b"\n", ""
@@ -206,4 +192,4 @@ def _item(segment: str, number: int, data: bytes, problem: str) -> LoggedRequest
             return decode_line(data[:-1])
         except (LineError, ValueError) as e:
             problem = str(e)
-    return Damage(segment, number, problem or TORN_TAIL, len(data))
+    return Damage(segment, number, problem or problem_of_end(segment), len(data))

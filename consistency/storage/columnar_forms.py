@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from consistency.arrow_bytes import arrow_stream
 from consistency.parquet_bytes import parquet_table
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.storage.form import NUMBERS, StorageForm
@@ -74,9 +75,7 @@ def _ipc_writer(*, pandas: bool) -> Callable[[StorageTable], bytes]:
 
 
 def _read_ipc(data: bytes, schema: FeatureSchema) -> StorageTable:
-    import pyarrow as pa
-
-    with pa.ipc.open_stream(data) as reader:
+    with arrow_stream(data) as reader:
         return _cells(reader.read_all(), schema)
 
 

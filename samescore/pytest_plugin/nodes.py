@@ -46,7 +46,7 @@ class ConfigFile(pytest.File):
             yield group
 
     def _settings(self) -> Settings:
-        if self.table is None:
+        if self.table is None and self.path.suffix != ".py":
             return read_settings(self.path)
         return settings_from(self.path, self.table)
 

@@ -5,7 +5,8 @@
 
 A unit counts as done only while everything that decided its result is as it was: the bytes of the
 log, the settings, the installed packages and the machine, the bundles, pipelines and snapshots.
-Each file stands for itself and is written whole or not at all; there is no index to go wrong.
+Each file stands for itself and is written whole or not at all; there is no index to go wrong. A
+CRC-32 of both says whether they are still what was written: what a disk has changed is done again.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import orjson
 
-from consistency.digest import digest_file, digest_json
+from consistency.digest import digest_file, digest_json, digest_sources
 from consistency.environment import cpu_digest, installed_packages
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
@@ -29,8 +33,9 @@ from consistency.replay.core import CHUNK_ROWS
 from consistency.replay.units import LogUnit, unit_digest
 from samescore.replays.units import ReplayJob, UnitResult, Used
 
-FORMAT: Final = 1
-_NAME: Final = re.compile(r"[0-9A-Za-z.\-]+\.[0-9]+-[0-9]+\.(json|rows)")
+FORMAT: Final = 2
+_NAME: Final = re.compile(r".*\d{6}Z-\d+-[0-9a-f]{6}\.\d+-\d+\.(json|rows)")
+"""A unit's file, by the segment's name in it: an operator may keep files of his own here."""
 
 SEGMENT_CHANGED: Final = "the log there has changed"
 UNREADABLE: Final = "the checkpoint's file cannot be read"
@@ -51,8 +56,7 @@ def facts_of(job: ReplayJob) -> dict[str, Json]:
         "threads": targets.threads,
         "device": targets.device,
         "services": [
-            [s.name, s.version, _digest_at(Path(s.location.partition(":")[0])) or s.location,
-             _digest_at(s.model_path)]
+            [s.name, s.version, s.location, _code_digest(s.location), _digest_at(s.model_path)]
             for s in targets.services
         ],
         "packages": digest_json(installed_packages()),
@@ -93,10 +97,10 @@ class Checkpoint:
         """
         path = self._path(unit)
         try:
-            held = orjson.loads(path.read_bytes())
+            held = _parsed(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, orjson.JSONDecodeError):
+        except (OSError, ValueError):
             self.redone[UNREADABLE] += 1
             return None
         why = self._difference(unit, held)
@@ -135,11 +139,12 @@ class Checkpoint:
                 for u in result.used
             ],
             "report": orjson.Fragment(result.report),
+            "rows_crc": zlib.crc32(result.rows),
         }  # fmt: skip
         try:
             if self.job.with_rows:  # first: the JSON says that both are there
                 _write(self._path(unit, ".rows"), result.rows)
-            _write(self._path(unit), orjson.dumps(held))
+            _write(self._path(unit), _sealed(orjson.dumps(held)))
         except OSError as e:
             raise ConfigError(
                 f"checkpoint {self.folder}: {e.strerror}; free space there, or leave it out"
@@ -149,7 +154,7 @@ class Checkpoint:
         """Remove what belongs to no unit of the log any more."""
         known = {self._path(u, suffix).name for u in units for suffix in (".json", ".rows")}
         for path in self.folder.iterdir():
-            if path.name not in known and _NAME.fullmatch(path.name):
+            if path.name not in known and _NAME.fullmatch(path.name) and path.is_file():
                 path.unlink(missing_ok=True)
 
     def _path(self, unit: LogUnit, suffix: str = ".json") -> Path:
@@ -164,9 +169,15 @@ class Checkpoint:
             return UNREADABLE
         if changed:
             return f"other {', '.join(changed)}"
-        if self.job.with_rows and not self._path(unit, ".rows").exists():
+        if self.job.with_rows and self._rows_crc(unit) != held.get("rows_crc"):
             return UNREADABLE
         return "" if unit_digest(self.job.log, unit) == digest else SEGMENT_CHANGED
+
+    def _rows_crc(self, unit: LogUnit) -> int | None:
+        try:
+            return zlib.crc32(self.rows(unit))
+        except OSError:
+            return None
 
     def _check(self, used: Iterable[Used]) -> None:
         for one in set(used) - self._checked:
@@ -175,12 +186,48 @@ class Checkpoint:
             self._checked.add(one)
 
 
+def _code_digest(location: str) -> str:
+    """Return the digest of the code that an operator named: its package, and what is beside it.
+
+    Args:
+        location: as `load_inference_service` takes it.
+    """
+    source = location.rpartition(":")[0] or location
+    file, package = Path(source), ""
+    if not file.is_file():
+        with suppress(ConfigError):  # a package without an `__init__.py` has no sources of its own
+            package = digest_sources(source.partition(".")[0])
+        with suppress(ImportError, ValueError):  # the replay will say that it cannot be imported
+            spec = find_spec(source)
+            file = Path(spec.origin) if spec is not None and spec.origin else file
+    beside = sorted({file, *file.parent.glob("*.py")}) if file.is_file() else []
+    return digest_json([package, *((p.name, digest_file(p)) for p in beside)])
+
+
 def _digest_at(path: Path) -> str:
     """Return the digest of a file, or of all files in a folder; empty when there is none."""
     if path.is_file():
         return digest_file(path)
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else []
     return digest_json([(p.relative_to(path).as_posix(), digest_file(p)) for p in files])
+
+
+def _sealed(data: bytes) -> bytes:
+    """Return what is written of a unit: JSON, and a line with its CRC-32."""
+    return b"%b\n%08x\n" % (data, zlib.crc32(data))
+
+
+def _parsed(content: bytes) -> Mapping[str, Json]:
+    """Return what `_sealed` was given.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    data, _, crc = content.removesuffix(b"\n").rpartition(b"\n")
+    if crc != b"%08x" % zlib.crc32(data):
+        raise ValueError("crc mismatch")
+    held: Mapping[str, Json] = orjson.loads(data)
+    return held
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -32,8 +32,11 @@ class ReplayOutputs:
     textfile: Path | None = None
     pushgateway: str | None = None
 
-    def check(self) -> None:
+    def check(self, log: Path) -> None:
         """Refuse what could not be written, before any work is done.
+
+        Args:
+            log: what is replayed; its readers would take `rows.parquet` for a part of it.
 
         Raises:
             ConfigError: naming the option.
@@ -42,6 +45,8 @@ class ReplayOutputs:
             raise ConfigError("--html writes report.html into a folder; name it with --out")
         self._check_libraries()
         if self.folder is not None:
+            if self.folder.resolve() == log.resolve():
+                raise ConfigError(f"--out {self.folder} is the log itself; name another folder")
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as e:

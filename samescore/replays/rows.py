@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from consistency.arrow_bytes import arrow_stream
 from consistency.compare import ulp_distance
 from consistency.errors import ConfigError
 from consistency.replay.report import STAGE_ORDER
@@ -99,17 +100,25 @@ class RowsFile:
         """
         self._held[unit] = stream
         while self._next in self._held:
-            with pa.ipc.open_stream(self._held.pop(self._next)()) as reader:
+            with arrow_stream(self._held.pop(self._next)()) as reader:
                 self._pending.extend(reader)
             self._next += 1
             if sum(len(batch) for batch in self._pending) >= _GROUP_ROWS:
                 self._flush()
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and give it its name.
+
+        Raises:
+            ConfigError: a folder has that name.
+        """
         self._flush()
         self._writer.close()
-        self._part.replace(self._path)
+        try:
+            self._part.replace(self._path)
+        except OSError as e:
+            self._part.unlink(missing_ok=True)
+            raise ConfigError(f"{self._path}: {e.strerror}; name another folder with --out") from e
 
     def discard(self) -> None:
         """Leave nothing behind, after a failure."""

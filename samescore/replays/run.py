@@ -15,14 +15,14 @@ from pathlib import Path
 import orjson
 
 from consistency.errors import ReplayError
-from consistency.log.reader import TORN_TAIL
+from consistency.log.reader import TORN_TAIL, cut_tails
 from consistency.protocols import Damage
 from consistency.replay import ReplayReport
 from consistency.replay.core import new_sum
 from consistency.replay.merge import ReportSum, first_damage
 from consistency.replay.partial import unpack_report
 from consistency.replay.report import MOST_DAMAGE_LISTED
-from consistency.replay.units import LogUnit, cut_log, cut_tails
+from consistency.replay.units import LogUnit, cut_log
 from samescore.engines.parallel import Processes
 from samescore.engines.work import Engine, InProcess, OnBytes, first_lines
 from samescore.replays.checkpoint import Checkpoint

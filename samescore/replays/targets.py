@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from consistency.bundle import Bundle, bind_pipeline, open_bundle, verify_files
-from consistency.errors import ReplayError
+from consistency.digest import package_root
+from consistency.errors import ReplayError, SamescoreError
 from consistency.execution import apply_execution
+from consistency.features import FeatureBatch
 from consistency.log import RequestLogReader
-from consistency.pipeline import BoundPipeline
+from consistency.pipeline import BoundPipeline, WrappedPipeline
 from consistency.postprocess import PostProcess
 from consistency.protocols import Scorer
+from consistency.records import Record
 from consistency.replay import ReplayReport, ReplaySettings, ReplayTarget, replay
 from consistency.replay.target import Resolve
 from consistency.schema import FeatureSchema
@@ -43,6 +47,37 @@ class OpaqueSpec:
     version: int
     location: str
     model_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Told(WrappedPipeline):
+    """A pipeline whose code may fail here as it did not where it served.
+
+    Attributes:
+        root: where its sources are.
+    """
+
+    root: Path
+
+    def __call__(self, records: Sequence[Record]) -> FeatureBatch:
+        """Return the feature rows.
+
+        Raises:
+            DataError: an unusable record.
+            ReplayError: the pipeline raised anything else.
+        """
+        try:
+            return self.inner(records)
+        except SamescoreError:
+            raise
+        except Exception as e:
+            frames = traceback.extract_tb(e.__traceback__)
+            own = [f for f in frames if Path(f.filename).is_relative_to(self.root)]
+            place = (own or frames)[-1]
+            raise ReplayError(
+                f"the feature pipeline raised {e!r} at {place.filename}:{place.lineno}; where it "
+                f"served it did not: look for what is other here, variables, packages, files"
+            ) from e
 
 
 @dataclass(slots=True)
@@ -159,9 +194,11 @@ class BundleTargets:
     def _pipeline(self, bundle: Bundle, snapshots: Mapping[str, str]) -> BoundPipeline | None:
         if not self.with_pipeline:
             return None
-        return bind_pipeline(
+        bound = bind_pipeline(
             bundle, trusted=self.trusted, store=self.store, snapshots=snapshots or None
         )
+        ref = bundle.manifest.pipeline
+        return None if bound is None or ref is None else _Told(bound, package_root(ref.package))
 
     def _load(self, bundle: Bundle) -> Scorer:
         scorer = load_scorer(

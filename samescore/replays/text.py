@@ -75,8 +75,14 @@ def conclusion(report: ReplayReport) -> str:
         meant = " that was chosen" if report.selection else ""
         return f"nothing was replayed: the log holds no request{meant}; this is no agreement"
     rows = sum(m.rows for m in report.models.values())
+    refusals = sum(m.rejected for m in report.models.values())
+    if report.agrees and not rows:
+        return f"agrees: {refusals:,} refusals are reproduced; nothing was scored"
     if report.agrees:
         return f"agrees: {rows:,} rows to {report.decimals} decimals"
+    reproduced = sum(m.rejected_reproduced for m in report.models.values())
+    if not rows and refusals == reproduced and not report.lost_lines:
+        return "no row was replayed (see above); this is no agreement"
     return f"differs (see above; {rows:,} rows replayed)"
 
 

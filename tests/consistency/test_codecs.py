@@ -371,6 +371,33 @@ JSON_VALUES = st.recursive(
 )
 
 
+NUMBERS = st.integers(-(2**53), 2**53) | st.floats()
+DENSE_ROWS = st.lists(st.none() | NUMBERS, min_size=3, max_size=3)
+LIBSVM_ROWS = st.dictionaries(st.integers(1, 3), NUMBERS).map(
+    lambda row: " ".join(f"{index}:{value}" for index, value in sorted(row.items()))
+)
+
+
+@given(
+    st.tuples(st.just("dense"), st.lists(DENSE_ROWS, min_size=1, max_size=4))
+    | st.tuples(st.just("libsvm"), st.lists(LIBSVM_ROWS, min_size=1, max_size=4))
+)
+def test_rows_that_are_nearly_right_decode_whole_and_finite_or_are_refused(
+    sent: tuple[str, list[Any]],
+) -> None:
+    kind, insts = sent
+    infinite = any(word in json.dumps(insts) for word in ("NaN", "nan", "Infinity", "inf"))
+    try:
+        decoded = decode(json.dumps(body(kind, insts)).encode())
+    except DataError:
+        assert infinite
+        return
+    assert not infinite
+    assert decoded.features is not None
+    assert decoded.features.rows == len(insts)
+    assert np.isfinite(decoded.features.numeric[~np.isnan(decoded.features.numeric)]).all()
+
+
 @given(st.sampled_from(["record", "libsvm", "dense"]), JSON_VALUES, JSON_VALUES)
 def test_no_rows_do_anything_but_decode_or_raise_a_data_error(
     kind: str, insts: Any, feature_num: Any

@@ -131,6 +131,19 @@ def test_a_model_whose_scores_depend_on_the_batch_fails_where_they_do() -> None:
     assert not report.passed
     assert "golden row" in report.checks[1].detail
     assert "score" in report.checks[1].detail
+    assert str(report).splitlines()[-1] == (
+        "  the scores move with the size of the batch: bundle the model with execution float64 or "
+        "padded:N"
+    )
+
+
+def test_the_batch_is_blamed_for_nothing_else() -> None:
+    golden = golden_of(PIPELINE)
+    other = replace(golden, scores=golden.scores + 1e-6)
+    moved = pipeline_of(lambda x: 2.1 * x)
+    for report in (gate(golden), gate(other), gate(golden, moved, BatchVariantScorer())):
+        assert not report.moves_with_batch
+        assert "size of the batch" not in str(report)
 
 
 def test_fewer_decimals_let_a_float32_model_pass() -> None:

@@ -337,3 +337,48 @@ def test_a_callable_that_returns_something_else(made: dict[str, Any], said: str)
     pipeline = CallablePipeline(INPUTS, FeatureSchema.float64(("y",)), lambda _, __: made)
     with pytest.raises(ConfigError, match=said):
         pipeline.bind(FittedState({}), {})(RECORDS)
+
+
+MISSHAPEN: list[tuple[Callable[[Floats], Any], str]] = [
+    (lambda x: x.mean(), r"feature 'a' returned a float64 that is no 3 numbers for 3 records"),
+    (lambda _: ["one", "two", "three"], r"'a' returned a list .*could not convert"),
+    (lambda x: x[:2], r"column 'a' has 2 rows for 3 records; return one value a record"),
+]
+
+
+@pytest.mark.parametrize(("function", "said"), MISSHAPEN)
+def test_a_function_that_returns_no_column_is_named(
+    function: Callable[[Floats], Any], said: str
+) -> None:
+    flow = PipelineBuilder(INPUTS)
+
+    @flow.feature
+    def a(x: Floats) -> Any:
+        return function(x)
+
+    with pytest.raises(ConfigError, match=said):
+        run(flow)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_one_column_is_not_repeated_for_several_features(rows: int) -> None:
+    flow = PipelineBuilder(INPUTS)
+
+    @flow.features("a", "b")
+    def both(x: Floats) -> Floats:
+        return x
+
+    bound = flow.build().bind(FittedState({}), {})
+    with pytest.raises(ConfigError, match=r"'a', 'b' have the shape .*tuple of 2 columns"):
+        bound(RECORDS[:rows])
+
+
+def test_columns_of_other_lengths_are_named_with_their_function() -> None:
+    flow = PipelineBuilder(INPUTS)
+
+    @flow.features("a", "b")
+    def both(x: Floats) -> tuple[Floats, Floats]:
+        return x, x[:1]
+
+    with pytest.raises(ConfigError, match=r"feature 'a', 'b' returned a tuple"):
+        run(flow)

@@ -78,7 +78,8 @@ HOSTILE: list[Any] = [
     {"x": "1.5", "name": "a"},
     {"x": True, "name": "a"},
     {"x": 2**53 + 1, "name": "a"},
-    {"x": 10**30, "name": "a"},
+    {"x": 10**400, "name": "a"},
+    {"x": math.inf, "name": "a"},
     {"x": 10**5000, "name": "a"},
     {"x": 1.0, "count": 2**63, "name": "a"},
     {"x": 1.0, "count": 10**5000, "name": "a"},
@@ -96,7 +97,7 @@ HOSTILE: list[Any] = [
 ACCEPTED: list[Any] = [
     {"x": 1e308, "name": "a"},
     {"x": math.nan, "name": "a"},
-    {"x": -math.inf, "name": "a"},
+    {"x": 10**30, "name": "a"},
     {"x": -0.0, "name": ""},
     {"x": 5e-324, "name": "e\u0301"},
     {"x": 1, "count": -(2**63), "name": None},
@@ -109,7 +110,7 @@ def test_the_house_refuses_by_name_or_makes_features() -> None:
     assert check_hostile_records(house(), HOSTILE, good=GOOD) == HostileTally(0, len(HOSTILE), 5)
     tally = check_hostile_records(house(), ACCEPTED, good=GOOD)
     assert (tally.accepted, tally.refused) == (len(ACCEPTED), 0)
-    assert tally.not_json == 3  # NaN, an infinity, a lone surrogate
+    assert tally.not_json == 2  # NaN, a lone surrogate
     assert repr(ACCEPTED) == before
 
 

@@ -267,7 +267,7 @@ def test_a_device_that_is_not_there_is_said() -> None:
         check_device_invariance(load, FEATURES)
 
 
-@pytest.mark.parametrize("threads", [(), (1,)])
+@pytest.mark.parametrize("threads", [(), (1,), (2, 2)])
 def test_one_setting_compares_nothing(threads: tuple[int, ...]) -> None:
     with pytest.raises(LawNotRunError, match="compare nothing"):
         check_thread_invariance(lambda n: loaded(threads=n), FEATURES, threads)

@@ -53,15 +53,13 @@ def scores_of(cell: Cell, moved: Moves) -> NDArray[np.float64]:
 def table(
     how: Mapping[Execution, Moves],
     factors: Factors = FACTORS,
-    seconds: Mapping[Execution, float] = {},
+    seconds: Callable[[Cell], float] = lambda _: 1e-6,
 ) -> ParityTable:
     results = []
     for execution, moved in how.items():
         cells = factors.cells(execution)
         judge = Judge(Tolerance(), cells[0])
-        results += [
-            judge.judge(c, scores_of(c, moved), seconds.get(execution, 1e-6)) for c in cells
-        ]
+        results += [judge.judge(c, scores_of(c, moved), seconds(c)) for c in cells]
     serving = next(iter(how))
     return ParityTable("net/1", 10, serving, factors.baseline, 8, 8, "golden", tuple(results))
 
@@ -172,10 +170,17 @@ def test_the_factor_that_moves_is_named_with_its_worst_value() -> None:
     (isa,) = moves(table({AS_IS: by_isa}), AS_IS)
     assert isa.factor is Factor.ISA
     assert "between default and sse4" in str(isa)
+    by_size = {1: 0.0, 7: 1e-9, 16: 1e-6, 64: 1e-7}
+    several = Factors((1, 7, 16, 64), (1,), (OneDnn.ON,), (Isa.DEFAULT,))
+    (worst,) = moves(table({AS_IS: lambda c: by_size[c.batch]}, several), AS_IS)
+    assert str(worst) == "25% of rows move between batch 1 and 16 (largest |Δ| 1e-06)"
 
 
 def test_the_cure_is_named_with_its_cost() -> None:
-    found = table({AS_IS: by_batch, FLOAT64: steady}, seconds={AS_IS: 1e-6, FLOAT64: 2.9e-6})
+    found = table(
+        {AS_IS: by_batch, FLOAT64: steady},
+        seconds=lambda c: {AS_IS: 1e-6, FLOAT64: 2.9e-6}[c.execution],
+    )
     advice = advise(found)
     assert advice.serve_with == FLOAT64
     assert "serve with execution float64 (cost ×2.9)" in advice.headline
@@ -184,7 +189,7 @@ def test_the_cure_is_named_with_its_cost() -> None:
 def test_the_cheaper_of_two_cures_comes_first() -> None:
     found = table(
         {AS_IS: by_batch, FLOAT64: steady, PADDED: steady},
-        seconds={AS_IS: 1e-6, FLOAT64: 3e-6, PADDED: 1.4e-6},
+        seconds=lambda c: {AS_IS: 1e-6, FLOAT64: 3e-6, PADDED: 1.4e-6}[c.execution],
     )
     assert advise(found).serve_with == PADDED
     assert "execution padded:16 (cost ×1.4); or, execution float64" in advise(found).headline
@@ -219,8 +224,9 @@ def test_an_execution_that_cannot_be_had_is_told() -> None:
 
 
 def test_a_cost_is_the_time_over_that_of_serving_at_the_same_batch() -> None:
-    found = table({AS_IS: steady, FLOAT64: steady}, seconds={AS_IS: 2e-6, FLOAT64: 6e-6})
-    assert found.costs(FLOAT64) == {1: pytest.approx(3.0), 64: pytest.approx(3.0)}
+    took = {(AS_IS, 1): 4e-6, (AS_IS, 64): 2e-6, (FLOAT64, 1): 12e-6, (FLOAT64, 64): 10e-6}
+    found = table({AS_IS: steady, FLOAT64: steady}, seconds=lambda c: took[c.execution, c.batch])
+    assert found.costs(FLOAT64) == {1: pytest.approx(3.0), 64: pytest.approx(5.0)}
     assert {found.cost(r) for r in found.of(AS_IS)} == {1.0}
 
 

@@ -16,6 +16,7 @@ from consistency.records import Presence, RecordBatch, parse_timestamp, read_rec
 from consistency.schema import Field, FieldType, RecordSchema
 
 LIMIT = 2**53
+FINITE = st.floats(allow_infinity=False)
 
 
 def read(kind: FieldType, *values: Any, nullable: bool = False) -> RecordBatch:
@@ -43,8 +44,21 @@ GOOD: dict[FieldType, Any] = {
     FieldType.TOKENS: ["a", "b"],
 }
 WRONG: dict[FieldType, list[Any]] = {
-    FieldType.FLOAT64: ["1.5", True, [1.5], {}, LIMIT + 1, -LIMIT - 1],
-    FieldType.INT64: [1.0, "1", True, [1], {}, 2**63, -(2**63) - 1],
+    FieldType.FLOAT64: [
+        "1.5",
+        True,
+        [1.5],
+        {},
+        LIMIT + 1,
+        -LIMIT - 1,
+        2**64 - 1,
+        -(2**63),
+        10**400,
+        -(10**4000),
+        math.inf,
+        -math.inf,
+    ],
+    FieldType.INT64: [1.0, "1", True, [1], {}, 2**63, -(2**63) - 1, 2**64, 10**400],
     FieldType.BOOL: [0, 1, "true", "False", 1.0, []],
     FieldType.STRING: [1, 1.5, True, ["a"], {}],
     FieldType.TIMESTAMP: [
@@ -153,13 +167,38 @@ def test_int64_holds_every_digit(value: int) -> None:
     assert read(FieldType.INT64, value, None, nullable=True).columns["x"].tolist() == [value, None]
 
 
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1))
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, 10**30 + 1, -(10**308)])
+def test_an_integer_beyond_64_bits_is_the_float_that_readers_of_json_make_of_it(value: int) -> None:
+    assert read(FieldType.FLOAT64, 0.5, value, 1).columns["x"].tolist() == [0.5, float(value), 1]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+@pytest.mark.parametrize("before", [(), (0.5,), (math.nan, 1e308, 1e308), (1,), (2**64,)])
+def test_an_infinity_is_refused_by_its_row_whatever_stands_before_it(
+    before: tuple[float, ...], value: float
+) -> None:
+    error = refused(FieldType.FLOAT64, *before, value, "text")
+    assert error.row == len(before)
+    assert "is inf, and" in str(error) or "is -inf, and" in str(error)
+    assert refused(FieldType.FLOAT64, *before, value, value).row == len(before)
+
+
+def test_a_sum_beyond_float64_is_no_infinity() -> None:
+    assert read(FieldType.FLOAT64, 1.7e308, 1.7e308).columns["x"].tolist() == [1.7e308, 1.7e308]
+
+
+def test_the_first_row_is_named_that_is_no_int64() -> None:
+    assert refused(FieldType.INT64, 1, 2**63, "text").row == 1
+    assert refused(FieldType.INT64, 1, "text", 2**63).row == 1
+
+
+@given(st.lists(FINITE, min_size=1))
 def test_floats_keep_their_bits(values: list[float]) -> None:
     column = read(FieldType.FLOAT64, *values).columns["x"]
     assert column.tobytes() == np.array(values).tobytes()
 
 
-@given(st.lists(st.one_of(st.floats(), st.none(), st.just(ABSENT), st.integers(-5, 5)), min_size=1))
+@given(st.lists(st.one_of(FINITE, st.none(), st.just(ABSENT), st.integers(-5, 5)), min_size=1))
 def test_each_float_is_the_same_whatever_stands_beside_it(values: list[Any]) -> None:
     batch = read(FieldType.FLOAT64, *values, nullable=True)
     for row, value in enumerate(values):

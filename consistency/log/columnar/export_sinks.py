@@ -6,17 +6,20 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
+import numpy as np
 import orjson
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.csv import CSVWriter
     from pyarrow.parquet import ParquetWriter
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ExportFormat(StrEnum):
@@ -85,6 +88,7 @@ class _Parquet:
 class _JsonLines:
     def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
         self._stream, self._names = stream, schema.names
+        self._times = _time_columns(schema)
         self.nulled: Counter[str] = Counter()
 
     def write(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -92,7 +96,8 @@ class _JsonLines:
             for name, value in row.items():
                 if count := _not_finite(value):
                     self.nulled[name] += count
-            whole = {name: _plain(row.get(name)) for name in self._names}
+            whole = {name: row.get(name) for name in self._names}
+            whole |= {name: _time_text(whole[name]) for name in self._times}
             self._stream.write(orjson.dumps(whole, option=orjson.OPT_APPEND_NEWLINE))
 
 
@@ -139,5 +144,17 @@ def _not_finite(value: object) -> int:
     return int(isinstance(value, float) and not math.isfinite(value))
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a cell of any type
-    return value.isoformat() if isinstance(value, datetime) else value
+def _time_columns(schema: pa.Schema) -> list[str]:
+    import pyarrow as pa
+
+    return [f.name for f in schema if pa.types.is_timestamp(f.type)]
+
+
+def _time_text(us: int | None) -> str | None:
+    """Return microseconds since the epoch as ISO 8601, also outside of the years 1 to 9999."""
+    if us is None:
+        return None
+    try:
+        return (_EPOCH + timedelta(microseconds=us)).isoformat()
+    except OverflowError:
+        return f"{np.datetime64(us, 'us')}+00:00"

@@ -1,14 +1,15 @@
 """Logged requests as flat rows, and the columns that they need. Pure.
 
 A feature's column is `feature_<name>`, so that no name can meet a column of the request. Floats are
-float64 (a float32 is widened, which is exact); a tensor feature is a list, flat.
+float64 (a float32 is widened, which is exact); a tensor feature is a list, flat. Times are
+microseconds since the epoch: a client's event time may lie outside of the years of a `datetime`.
+The log says of a rule which rows break it; a flat row says which rules it breaks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from consistency.errors import ConfigError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FEATURE_PREFIX: Final = "feature_"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class FlatColumns:
                 ("request_id", text), ("row", pa.int64()), ("ingest_time", time),
                 ("event_time", time), ("model", text), ("version", pa.int64()), ("label", text),
                 ("outcome", text), ("message", text), ("key", text),
-                ("sample_ratio", pa.float64()),
+                ("sample_ratio", pa.float64()), ("flags", pa.list_(text)),
                 *((name, pa.float64()) for name in scores),
                 *((f"{FEATURE_PREFIX}{n}", _arrow(k)) for n, k in self.features.items()),
             ]
@@ -86,12 +86,13 @@ class FlatColumns:
         scores, width = scores_of(request.fields), _score_width(request)
         names = [score_name(i, self.widest) for i in range(width)]
         features = _feature_rows(request)
-        facts = _facts(request)
+        facts, flags = _facts(request), _flags(request)
         for row in range(request.rows):
             values = () if scores is None else scores[row * width : (row + 1) * width]
             yield {
                 **facts,
                 "row": row,
+                "flags": flags[row],
                 **dict(zip(names, values, strict=True)),
                 **{name: column[row] for name, column in features.items()},
             }
@@ -115,8 +116,8 @@ def _facts(request: LoggedRequest) -> dict[str, Any]:
     fields = request.fields
     return {
         "request_id": fields["request_id"],
-        "ingest_time": _time(fields["ingest_time_us"]),
-        "event_time": _time(fields["event_time_us"]),
+        "ingest_time": fields["ingest_time_us"],
+        "event_time": fields["event_time_us"],
         "model": fields["model"],
         "version": fields["version"],
         "label": fields["label"],
@@ -127,8 +128,13 @@ def _facts(request: LoggedRequest) -> dict[str, Any]:
     }
 
 
-def _time(us: int | None) -> datetime | None:
-    return None if us is None else _EPOCH + timedelta(microseconds=us)
+def _flags(request: LoggedRequest) -> list[list[str]]:
+    """Return, for each row, the rules that it breaks and a guard flagged, in the guard's order."""
+    by_row: list[list[str]] = [[] for _ in range(request.rows)]
+    for rule, rows in request.flags.items():
+        for row in rows:
+            by_row[row].append(rule)
+    return by_row
 
 
 def _kinds(request: LoggedRequest) -> dict[str, _Kind]:

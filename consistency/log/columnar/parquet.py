@@ -7,10 +7,12 @@ column `line` alone, so that a compacted log yields the very same requests.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,12 @@ LINE: Final = "line"
 INGEST_TIME: Final = "ingest_time"
 FOOTER_KEY: Final = b"samescore.segments"
 """Footer entry: JSON, the held segments in order."""
+FOOTER_CRC_KEY: Final = b"samescore.segments.crc"
+"""Footer entry: CRC-32 of the other one, in hex. Parquet has checksums for pages only."""
+
+_ODD_FOOTER: Final = (
+    "what its footer says of its segments is damaged, or it was renamed; what could be read was"
+)
 
 _BATCH_LINES: Final = 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,9 +58,11 @@ class Held:
     crc: int
 
 
-def footer_entry(held: Mapping[str, Held]) -> str:
-    """Return the footer entry, the inverse of `held_segments`."""
-    return json.dumps([{"stem": stem, **asdict(one)} for stem, one in held.items()])
+def footer_entries(held: Mapping[str, Held]) -> dict[str, str]:
+    """Return the footer entries, the inverse of `held_segments`."""
+    said = json.dumps([{"stem": stem, **asdict(one)} for stem, one in held.items()])
+    crc = f"{zlib.crc32(said.encode()):08x}"
+    return {FOOTER_KEY.decode(): said, FOOTER_CRC_KEY.decode(): crc}
 
 
 def held_segments(path: Path) -> Mapping[str, Held]:
@@ -78,13 +88,31 @@ def _held(path: Path, inode: int, mtime_ns: int) -> Mapping[str, Held]:  # noqa:
     import pyarrow.parquet as pq
 
     try:
-        metadata = pq.read_metadata(path).metadata or {}
-        entries = json.loads(metadata.get(FOOTER_KEY, b"[]"))
-    except (OSError, pa.ArrowException, ValueError) as e:
+        file = pq.read_metadata(path)
+        footer = file.metadata or {}
+        entries = json.loads(footer.get(FOOTER_KEY, b"[]"))
+        held = {entry.pop("stem"): Held(**entry) for entry in entries}
+        return held if _is_sound(path, held, footer, file.num_rows) else {}
+    except (OSError, pa.ArrowException, ValueError, TypeError, LookupError, AttributeError) as e:
         if isinstance(e, OSError) and e.errno is not None:
             raise  # Arrow says of a damaged file that it is an OSError without a number
         return {}
-    return {e.pop("stem"): Held(**e) for e in entries}
+
+
+def _is_sound(
+    path: Path, held: Mapping[str, Held], footer: Mapping[bytes, bytes], rows: int
+) -> bool:
+    """Return whether a footer says what was written; one of an earlier release has no CRC."""
+    crc = b"%08x" % zlib.crc32(footer.get(FOOTER_KEY, b""))
+    firsts = [0, *accumulate(one.lines for one in held.values())]
+    stems = list(held)
+    ends = path.name.removesuffix(".parquet").split("..")  # of a half-written file: no stems
+    return (
+        footer.get(FOOTER_CRC_KEY, crc) == crc
+        and firsts == [*(one.first for one in held.values()), rows]
+        and stems == sorted(stems)
+        and (path.suffix != ".parquet" or (ends[0], ends[-1]) == (stems[0], stems[-1]))
+    )
 
 
 def read_lines(
@@ -108,14 +136,16 @@ def read_lines(
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
             if FOOTER_KEY not in (file.metadata.metadata or {}):
                 raise ParquetError("not a compacted segment; move it out of the log's folder")
+            held = held_segments(path)
             first, end = 0, file.metadata.num_rows
             if stem is not None:
-                held = held_segments(path)[stem]
-                first, end = held.first, held.first + held.lines
+                first, end = held[stem].first, held[stem].first + held[stem].lines
             yield from _between(file, first, end, selection)
+            if not held:
+                raise ParquetError(_ODD_FOOTER)
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException) as e:
+    except (OSError, pa.ArrowException, ValueError, LookupError) as e:
         raise ParquetError(f"not a readable Parquet file: {' '.join(str(e).split())[:200]}") from e
 
 
@@ -134,6 +164,10 @@ def _between(
                 if first <= number < end:
                     yield number - first + 1, line
                 number += 1
+        if number != position:
+            raise ParquetError(f"row group {index} has {number - begins} of {group.num_rows} lines")
+    if position != file.metadata.num_rows:
+        raise ParquetError(f"its row groups have {position} of {file.metadata.num_rows} lines")
 
 
 def _meets(group: RowGroupMetaData, selection: LogSelection) -> bool:

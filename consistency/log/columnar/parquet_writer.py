@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from consistency.log.columnar.parquet import FOOTER_KEY, Held, footer_entry
+from consistency.log.columnar.parquet import Held, footer_entries
 from consistency.log.columnar.typed import BOUNDED, REPEATING, schema, typed_batch
 from consistency.log.lines.entry import LoggedRequest
 from consistency.log.lines.line import LineError, decode_line
@@ -76,7 +76,7 @@ def write_group(out: Path, group: Sequence[Path]) -> dict[str, Held]:
                 one = held[stem_of(path)] = _write_segment(path, first, rows)
                 first += one.lines
             rows.flush()
-            writer.add_key_value_metadata({FOOTER_KEY.decode(): footer_entry(held)})
+            writer.add_key_value_metadata(footer_entries(held))
         sink.flush()
         os.fsync(sink.fileno())
     return held

@@ -60,6 +60,7 @@ def schema() -> pa.Schema:
         "features": pa.map_(pa.string(), pa.list_(pa.float64())),
         "features_json": pa.map_(pa.string(), pa.list_(pa.string())),
         "snapshots": pa.map_(pa.string(), pa.string()),
+        "flags": pa.map_(pa.string(), pa.list_(pa.int64())),
         **{f"latency_{name}": pa.int64() for name in _LATENCIES},
         **{name: pa.string() for name in _SERVABLE_TEXTS},
         "threads": pa.int64(),
@@ -98,6 +99,7 @@ def typed_batch(lines: Sequence[bytes], requests: Sequence[LoggedRequest]) -> pa
     ]
     columns["features"] = _maps([float_features(f) for f in fields], pa.float64())
     columns["features_json"] = _maps([_other_features(f) for f in fields], pa.string())
+    columns["flags"] = _maps([f.get("flags", {}) for f in fields], pa.int64())
     columns["snapshots"] = pa.array([list(f["snapshots"].items()) for f in fields], _text_map())
     arrays = [
         columns[f.name]

@@ -48,15 +48,20 @@ def verify(log: Path, as_json: bool) -> None:
       samescore log verify requests
 
     Exit code 0: intact (torn tails of a crash are reported, they were never answered); 1: lines are
-    damaged or requests are there twice.
+    damaged or requests are there twice, or LOG holds no segment.
     """
     with progress("reading requests", None) as step:
         verdict = verify_log(log, step)
+    segments = verdict.segments_open + verdict.segments_sealed + verdict.segments_compacted
+    intact = verdict.intact and segments > 0
+    if not segments:
+        click.echo(f"{log} holds no segment of a log: nothing was verified; name the folder of "
+                   f"samescore serve --log", err=True)  # fmt: skip
     if as_json:
-        print_json({"intact": verdict.intact, **asdict(verdict)})
-    else:
+        print_json({"intact": intact, **asdict(verdict)})
+    elif segments:
         _show_verdict(verdict)
-    sys.exit(0 if verdict.intact else 1)
+    sys.exit(0 if intact else 1)
 
 
 def _show_verdict(verdict: LogVerdict) -> None:
@@ -95,19 +100,19 @@ def stats(log: Path, selection: LogSelection, as_json: bool) -> None:
     if not found:
         console.print("the log holds no request")
     for name, model in sorted(found.items()):
-        console.print(_table(name, model))
+        outcomes = ", ".join(f"{n:,} {o}" for o, n in sorted(model.outcomes.items()))
+        console.print(f"{name}: {model.requests:,} requests, {model.rows:,} rows ({outcomes})")
+        scores = ", ".join(f"{k} {v:.4g}" for k, v in model.to_json()["scores"].items())
+        console.print(f"scores: {scores or 'none'}")
+        console.print(_table(model))
 
 
-def _table(name: str, model: ModelStats) -> Table:
-    figures = model.to_json()
-    outcomes = ", ".join(f"{n} {o}" for o, n in sorted(model.outcomes.items()))
-    table = Table(title=f"{name}: {model.requests:,} requests, {model.rows:,} rows ({outcomes})")
+def _table(model: ModelStats) -> Table:
+    table = Table()
     for column in ("stage", "p50 ms", "p90 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage, times in figures["latency_ms"].items():
+    for stage, times in model.to_json()["latency_ms"].items():
         table.add_row(stage, *(f"{v:.3f}" for v in times.values()))
-    scores = ", ".join(f"{k} {v:.4g}" for k, v in figures["scores"].items())
-    table.caption = f"scores: {scores or 'none'}"
     return table
 
 
@@ -128,7 +133,8 @@ def cat(
     \b
     Example:
       samescore log cat requests --outcome data_error --limit 10
-      samescore log cat requests --alert SamescoreHighLatency --model m47 --at 2026-01-31T12:00Z
+      samescore log cat requests --alert SamescoreHighLatency --model m47 \\
+        --at 2026-01-31T12:00Z
 
     Exit code 1 when a --request-id is not in the log, or no request is behind the --alert.
     """

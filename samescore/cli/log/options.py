@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, TypedDict, TypeVar
 
@@ -124,5 +125,12 @@ def log_settings(folder: Path, options: LogOptions) -> LogSettings:
 
 
 def retention(keep_days: float | None, keep_gib: float | None) -> Retention:
-    """Return the bounds that days and GiB say; None for none."""
-    return Retention(keep_days, None if keep_gib is None else max(1, int(keep_gib * GIB)))
+    """Return the bounds that days and GiB say; None for none.
+
+    Raises:
+        ConfigError: a bound is no number, or beyond all sizes.
+    """
+    size = None if keep_gib is None else keep_gib * GIB
+    if size is not None and not isfinite(size):
+        raise ConfigError(f"retention {keep_gib:g} GiB: give a size, or leave it out for any")
+    return Retention(keep_days, None if size is None else max(1, int(size)))

@@ -117,7 +117,7 @@ def command(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
     nothing to replay; 2: wrong usage or unusable input.
     """
     outputs = options["outputs"]
-    outputs.check()
+    outputs.check(log)
     job, engine = _job(log, options), options["engine"]
     units = cut_log(log, job.settings.selection)
     with byte_progress("replaying", sum(unit.size_bytes for unit in units)) as step:
@@ -142,9 +142,10 @@ def command(log: Path, as_json: bool, **options: Unpack[_Options]) -> None:
 def _bundles(options: _Options) -> Path:
     if options["bundles"] is not None:
         return options["bundles"]
-    if not options["base_paths"]:
+    named = [path for _, path in options["base_paths"]] + [s[-1] for s in options["services"]]
+    if not named:
         raise click.UsageError("name the folder that was served with --bundles FOLDER")
-    return options["base_paths"][0][1].parent
+    return named[0].parent
 
 
 def _job(log: Path, options: _Options) -> ReplayJob:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from consistency.bundle import open_bundle
+from consistency.bundle.manifest import MANIFEST_FILE
 from consistency.compare import Tolerance
 from consistency.log import RequestLogReader
 from consistency.log.lines.entry import LoggedRequest
@@ -117,9 +118,9 @@ def _differs(
 
 
 def _installed(settings: Settings, of: LogSettings, name: str) -> Installed | None:
-    """Return the pipeline that the replay used, on its golden snapshots; None for an opaque one."""
+    """Return the pipeline that the replay used, on its golden snapshots; None where it had none."""
     path = of.bundles / name
-    if not path.is_dir():
+    if not (path / MANIFEST_FILE).is_file():
         return None
     bundle = open_bundle(path)
     return bind_installed(bundle, store_of(of), bundle.manifest.snapshots, settings.trusted)

@@ -131,8 +131,8 @@ class InstalledTargets(BundleTargets):
     ) -> ReplayTarget:
         """Return the target; see `Resolve`."""
         target = BundleTargets.__call__(self, model, bundle_digest, snapshots)
-        if not bundle_digest or not self.trusted:
-            return target
+        if target.calls is not None or not bundle_digest or not self.trusted:
+            return target  # a model server has no feature stage, and its models are no bundles
         bundle = open_bundle(self.base / model[0] / str(model[1]))
         wanted = snapshots or bundle.manifest.snapshots
         installed = bind_installed(bundle, self.store, wanted, self.trusted)

@@ -80,6 +80,11 @@ def settings_from(
         ConfigError: naming the file, the key, its value and the remedy; also when nothing would be
             checked.
     """
+    if not isinstance(table, Mapping):
+        raise ConfigError(
+            f"{source}: pytest_samescore_config returned {table!r:.60}; return a dict that holds "
+            "what a samescore.toml would"
+        )
     top = Table(source, "", table, source.parent)
     top.only(_TOP_KEYS)
     levels = _levels(top.table("environment"), EnvironmentLevels())

@@ -14,7 +14,7 @@ from consistency.codecs import codec_named
 from consistency.errors import ConfigError, SamescoreError
 from consistency.jsontype import Json
 from consistency.log import RequestLogReader
-from consistency.log.lines.entry import LoggedRequest
+from consistency.log.lines.entry import LoggedRequest, PayloadForm
 from consistency.records import Record
 from consistency.schema import FeatureSchema
 from consistency.scored import Outcome
@@ -85,11 +85,13 @@ def logged_record(item: LoggedRequest, row: int) -> Record | None:
 
 
 def _logged(item: LoggedRequest) -> Sequence[Record]:
+    if item.payload_form is not PayloadForm.RECEIVED:
+        return ()  # hashes stand for its values: no client has sent that
     nothing = FeatureSchema((), ())
     try:
         payload = item.payload
         return codec_named(payload.codec).decode(payload, nothing).records or ()
-    except SamescoreError:  # feature rows, or a redacted body: no raw record in it
+    except SamescoreError:  # feature rows: no raw record in it
         return ()
 
 

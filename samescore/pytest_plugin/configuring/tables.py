@@ -42,7 +42,7 @@ class Table:
         """
         for key in self.values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
+                near = difflib.get_close_matches(str(key), known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "remove it"
                 self.refuse(key, f"is no key of this table; {hint} (known: {_list(known)})")
 
@@ -70,7 +70,7 @@ class Table:
         for name, value in outer.values.items():
             if not isinstance(value, Mapping):
                 outer.refuse(name, f"is no table; write it below a header [{key}.NAME]")
-            if not name or any(c in name for c in "[]:\\") or not name.isprintable():
+            if not _is_test_name(name):
                 outer.refuse(name, "is no name for a test; use letters, digits, '.', '_' and '-'")
         return {name: outer.table(name) for name in outer.values}
 
@@ -150,6 +150,12 @@ class Table:
         if type(value) is not int or not lowest <= value <= highest:
             self.refuse(key, f"is no whole number from {lowest} to {highest}")
         return value
+
+
+def _is_test_name(name: object) -> bool:
+    if not isinstance(name, str) or not name.isprintable():
+        return False
+    return bool(name) and not any(c in name for c in "[]:\\")
 
 
 def _list(names: Collection[str]) -> str:

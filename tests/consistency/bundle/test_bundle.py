@@ -499,8 +499,8 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
         (":pipeline", "write it as"),
         ("tiny_features:", "write it as"),
         ("no_such_module:pipeline", "install its distribution"),
-        ("tiny_features:nothing", "install its distribution"),
-        ("tiny_features:CITIES_OF", "install its distribution"),
+        ("tiny_features:nothing", "'nothing'; its pipelines are: tiny_features:pipeline$"),
+        ("json:nothing", "has no attribute 'nothing'; its pipelines are: none"),
         ("json:loads", "is a function; build it with PipelineBuilder"),
     ],
 )

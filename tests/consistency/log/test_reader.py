@@ -13,7 +13,7 @@ from consistency.features import FeatureBatch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
 from consistency.log.lines.encoding import encode_line
 from consistency.log.lines.entry import LoggedRequest
-from consistency.log.reader import CUT_LINES, TORN_TAIL, verify_log
+from consistency.log.reader import CUT_LINES, CUT_SEALED, TORN_TAIL, verify_log
 from consistency.protocols import Damage
 from consistency.schema import FeatureSchema
 from consistency.scored import Outcome
@@ -73,6 +73,24 @@ def test_a_torn_tail_of_an_open_segment_is_reported(folder: Path, cut: int) -> N
     requests, damage = read(folder)
     assert requests == ["r-0", "r-1"]
     assert [(d.line, d.problem, d.size_bytes) for d in damage] == [(3, TORN_TAIL, cut)]
+
+
+@pytest.mark.parametrize("cut", [1, 20, len(LINES[2]) - 1])
+def test_a_sealed_segment_without_its_end_has_lost_requests(folder: Path, cut: int) -> None:
+    put(folder, LINES[0] + LINES[1] + LINES[2][:cut])
+    requests, damage = read(folder)
+    assert requests == ["r-0", "r-1"]
+    assert [(d.line, d.problem, d.size_bytes) for d in damage] == [(3, CUT_SEALED, cut)]
+    verdict = verify_log(folder)
+    assert not verdict.intact
+    assert verdict.lost == 1
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.open", "a.torn"])
+def test_what_is_no_segment_is_a_mistake_that_is_named(folder: Path, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(LogError, match=f"{name}: Is a directory; make it readable, or move it"):
+        list(RequestLogReader(folder))
 
 
 def test_an_empty_log_holds_nothing(folder: Path) -> None:

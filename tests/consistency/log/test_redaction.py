@@ -203,6 +203,15 @@ def test_no_message_quotes_a_redacted_value(message: str) -> None:
     assert WITHHELD in decode_line(made).fields["message"]
 
 
+@pytest.mark.parametrize("padding", range(20, 60))
+@pytest.mark.parametrize("held", [SECRET, [SECRET], {"of": SECRET}])
+def test_no_message_quotes_the_beginning_of_a_value_within_another(padding: int, held: Any) -> None:
+    outer = {"p" * padding: 1, "email": held}
+    message = str(DataError(f"is the object {outer!r:.60}...; send a float64", row=0, field="x"))
+    request = logged(records({"x": outer}), "email", message=message)
+    assert request.fields["message"] == f"数据错误: row 0 field 'x' {WITHHELD}"
+
+
 def test_a_message_still_says_where() -> None:
     message = str(DataError(f"is {SECRET!r}; send a number", row=7, field="email"))
     request = logged(records({"email": SECRET}), "email", message=message)

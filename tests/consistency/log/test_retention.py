@@ -22,6 +22,7 @@ from consistency.log.retention import (
     segment_files,
 )
 from tests.fixtures.scored import make_request
+from tests.fixtures.server import wait_until
 
 ROOT = Path(__file__).parents[3]
 NOW = 1_800_000_000.0
@@ -105,14 +106,15 @@ def ids(folder: Path) -> list[str]:
 
 def test_pruning_removes_segments_and_nothing_else(folder: Path) -> None:
     paths = write_segments(folder, 5)
-    other = folder / "notes.txt"
-    other.write_text("mine")
-    os.utime(other, (0, 0))
+    others = [folder / f"notes.{suffix}" for suffix in ("txt", "jsonl", "parquet", "torn")]
+    for other in others:
+        other.write_text("")
+        os.utime(other, (0, 0))
     (folder / ".metrics").mkdir()
     pruned = prune(folder, Retention(keep_days=2.5))
     assert [f.path for f in pruned.removed] == paths[:2]
     assert ids(folder) == ["r-2", "r-3", "r-4"]
-    assert other.exists()
+    assert all(other.exists() for other in others)
     assert pruned.kept_bytes == sum(f.size_bytes for f in segment_files(folder))
 
 
@@ -164,9 +166,19 @@ def test_of_several_keepers_one_prunes_and_another_takes_over(folder: Path) -> N
 
 
 def test_a_quiet_writer_seals_by_age(folder: Path) -> None:
+    keep = Retention(keep_days=1 / DAY_SECONDS)  # a tenth of a second to the next look
+    log = RequestLogWriter(LogSettings(folder, retention=keep))
+    log.write(make_request("r-0"))
+    wait_until(lambda: any(folder.glob("*.jsonl")), "it was sealed")
+    log.close()
+    assert ids(folder) == ["r-0"]
+
+
+def test_only_a_segment_that_holds_something_is_sealed(folder: Path) -> None:
     log = RequestLogWriter(LogSettings(folder))
+    (opened,) = folder.iterdir()
     log.seal_now()
-    assert [p.suffix for p in folder.iterdir()] == [".open"], "nothing to seal"
+    assert list(folder.iterdir()) == [opened], "nothing to seal"
     log.write(make_request("r-0"))
     log.seal_now()
     assert len(list(folder.glob("*.jsonl"))) == 1

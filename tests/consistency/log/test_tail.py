@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -47,8 +48,11 @@ class Log:
 
 
 @pytest.fixture
-def log(folder: Path) -> Log:
-    return Log(folder)
+def log(folder: Path) -> Iterator[Log]:
+    made = Log(folder)
+    yield made
+    for writer in made.writers.values():
+        writer.close()
 
 
 def last(count: int, folder: Path, selection: LogSelection = EVERYTHING) -> list[LoggedRequest]:

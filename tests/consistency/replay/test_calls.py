@@ -118,6 +118,9 @@ def test_the_pipeline_alone_cannot_be_replayed() -> None:
     found = replayed([line(1, [1.0])], Halver(), ReplayMode.PIPELINE)
     assert found.not_replayable == {"no feature stage": 1}
     assert not found.agrees
+    beside = replayed([line(1, [1.0]), line(2, "refuse")], Halver(), ReplayMode.PIPELINE)
+    assert (beside.rejected_reproduced, beside.rows) == (1, 0)
+    assert not beside.agrees, "a reproduced refusal stands for no score"
 
 
 def test_a_target_that_answers_no_calls_is_named() -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from consistency.errors import LogError
 from consistency.log import LoggedRequest, LogSettings, RequestLogReader, RequestLogWriter
 from consistency.log.columnar.compaction import compact_log
+from consistency.log.reader import CUT_SEALED, cut_tails
 from consistency.log.selection import LogSelection
 from consistency.protocols import Damage
-from consistency.replay.units import LogUnit, UnitReader, cut_log, cut_tails, unit_digest
+from consistency.replay.units import LogUnit, UnitReader, cut_log, unit_digest
 from tests.fixtures.scored import make_request
 
 HOUR_US = 3_600_000_000
@@ -95,7 +97,7 @@ def test_damage_is_numbered_within_the_unit(log: Path) -> None:
     unit_of_five = LogUnit(path.name.removesuffix(".jsonl"), len(lines[0]), 1 << 30)
     reader = UnitReader(log, unit_of_five)
     damage = [item for item in reader if isinstance(item, Damage)]
-    assert [(d.line, d.problem) for d in damage] == [(7, "crc mismatch"), (30, "torn tail")]
+    assert [(d.line, d.problem) for d in damage] == [(7, "crc mismatch"), (30, CUT_SEALED)]
     assert reader.lines == 30
 
 
@@ -115,6 +117,21 @@ def test_a_segment_that_retention_took_is_empty(log: Path) -> None:
     for path in log.iterdir():
         path.unlink()
     assert ids(log, units) == []
+
+
+def test_the_torn_tail_of_an_open_segment_is_no_loss(log: Path) -> None:
+    path = max(log.iterdir())
+    path.with_name(path.name + ".open").write_bytes(path.read_bytes() + b'{"half')
+    path.unlink()
+    damage = [d for u in cut_log(log) for d in UnitReader(log, u) if isinstance(d, Damage)]
+    assert [d.problem for d in damage] == ["torn tail"]
+
+
+def test_what_is_no_segment_is_a_mistake(log: Path) -> None:
+    (log / "20270101T000000Z-1-a.jsonl").mkdir()
+    (unit,) = cut_log(log)[-1:]
+    with pytest.raises(LogError, match=r"20270101T000000Z-1-a\.jsonl: Is a directory; make it"):
+        list(UnitReader(log, unit))
 
 
 def test_what_was_cut_off_is_told(log: Path) -> None:

@@ -131,6 +131,14 @@ def test_a_hook_in_conftest(project: pytest.Pytester, tiny: Tiny) -> None:
     result.stdout.fnmatch_lines(["conftest.py::golden::gate[[]tiny] PASSED*"])
 
 
+def test_a_hook_that_returns_nothing_is_an_error(project: pytest.Pytester) -> None:
+    (project.path / "samescore.toml").unlink()
+    project.makeconftest("def pytest_samescore_config(config):\n    pass\n")
+    result = run(project)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(["*conftest.py: pytest_samescore_config returned None; return a*"])
+
+
 @pytest.mark.parametrize("text", ["", "strict = true\n", "[bundles.tiny]\n"])
 def test_a_configuration_that_checks_nothing_is_an_error(
     project: pytest.Pytester, text: str

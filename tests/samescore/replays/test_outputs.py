@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,10 @@ def test_the_file_has_the_order_of_the_log_whatever_comes_first(tmp_path: Path) 
 def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name a writable folder with --out"):
         RowsFile(tmp_path / "none" / "rows.parquet")
+    (tmp_path / "rows.parquet").mkdir()
+    with pytest.raises(ConfigError, match="Is a directory; name another folder with --out"):
+        RowsFile(tmp_path / "rows.parquet").close()
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.parquet"]
 
 
 # ------------------------------------------------------------------------------------ the command
@@ -172,6 +177,14 @@ def test_a_file_in_the_place_of_the_folder_is_a_mistake(
     assert "--out" in said
 
 
+def test_the_log_itself_takes_no_results(log: Log, tiny: Tiny, tmp_path: Path) -> None:
+    folder = shutil.copytree(log.folder, tmp_path / "copy")
+    before = sorted(folder.iterdir())
+    said = mistake("replay", folder, "--bundles", tiny.base, "--out", folder / ".." / "copy")
+    assert "is the log itself; name another folder" in said
+    assert sorted(folder.iterdir()) == before
+
+
 # ------------------------------------------------------------------------------------------- page
 
 
@@ -207,6 +220,6 @@ def test_the_page_escapes_what_a_client_sent() -> None:
 
 def test_nothing_is_asked_for_nothing_is_written(tmp_path: Path) -> None:
     outputs = ReplayOutputs()
-    outputs.check()
+    outputs.check(tmp_path)
     outputs.write(new_sum(ReplaySettings()).settled(), 0.0)
     assert list(tmp_path.iterdir()) == []

@@ -231,6 +231,25 @@ def test_a_damaged_checkpoint_is_done_again(log: Log, tiny: Tiny, tmp_path: Path
     assert text(second) == text(first)
 
 
+def test_a_checkpoint_that_the_disk_has_changed_is_done_again(
+    bad_log: Log, tiny: Tiny, tmp_path: Path
+) -> None:
+    job, units, out = job_of(bad_log.folder, tiny), small(bad_log.folder), tmp_path / "out"
+    out.mkdir()
+    kept = tmp_path / "kept"
+    first = run_replay(job, InProcess(), units=units, checkpoint=kept, out=out)
+    rows = (out / ROWS_FILE).read_bytes()
+    reports = sorted(kept.glob("*.json"))
+    reports[0].write_bytes(reports[0].read_bytes().replace(b'"rows":', b'"rowz":', 1))
+    reports[1].write_bytes(reports[1].read_bytes()[:-20])
+    junk = max(kept.glob("*.rows"))
+    junk.write_bytes(junk.read_bytes()[:-9] + b"junk junk")
+    second = run_replay(job, InProcess(), units=units, checkpoint=kept, out=out)
+    assert second.redone == {"the checkpoint's file cannot be read": 3}
+    assert text(second) == text(first)
+    assert (out / ROWS_FILE).read_bytes() == rows
+
+
 def test_what_the_log_no_longer_holds_is_swept_and_nothing_else(
     log: Log, tiny: Tiny, tmp_path: Path
 ) -> None:
@@ -240,14 +259,16 @@ def test_what_the_log_no_longer_holds_is_swept_and_nothing_else(
     shutil.copy(path, older)
     job = job_of(folder, tiny)
     run_replay(job, InProcess(), units=small(folder), checkpoint=kept)
-    (kept / "notes.txt").write_text("mine")
+    mine = {"notes.txt", "results.2026-11.json", "sales-2026.01-02.json"}
+    for name in mine:
+        (kept / name).write_text("mine")
     older.unlink()
     run = run_replay(job, InProcess(), units=small(folder), checkpoint=kept)
     assert run.kept == run.units
     left = {p.name for p in kept.iterdir()}
-    assert "notes.txt" in left
+    assert mine <= left
     assert not any(name.startswith("0-") for name in left)
-    assert len(left) == 2 * run.units + 1
+    assert len(left) == 2 * run.units + len(mine)
 
 
 def test_a_checkpoint_that_cannot_be_written_is_a_mistake(

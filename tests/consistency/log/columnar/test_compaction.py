@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from consistency.errors import LogError
 from consistency.features import feature_batch
 from consistency.log import LogSettings, RequestLogReader, RequestLogWriter
+from consistency.log.columnar import parquet_writer
 from consistency.log.columnar.compaction import LOCK_NAME, TARGET_BYTES, Compacted, compact_log
-from consistency.log.columnar.parquet import held_segments
+from consistency.log.columnar.parquet import FOOTER_KEY, footer_entries, held_segments
 from consistency.log.columnar.parquet_writer import Kept, write_group
 from consistency.log.lines.encoding import encode_line
 from consistency.log.lines.entry import LoggedRequest
@@ -27,6 +28,7 @@ from consistency.log.reader import read_segment, verify_log
 from consistency.log.segments import list_segments
 from consistency.log.selection import LogSelection
 from consistency.protocols import Damage
+from consistency.replay.units import UnitReader, cut_log
 from consistency.schema import FeatureSchema, FeatureType
 from consistency.scored import Outcome
 from tests.fixtures.scored import make_request
@@ -150,6 +152,7 @@ def test_a_compacted_file_is_as_old_as_its_last_request(folder: Path) -> None:
 
 # ------------------------------------------------------------------------------------ typed columns
 
+BROKEN = st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True).map(sorted)
 KINDS = tuple(FeatureType)
 SCHEMA = FeatureSchema(tuple(f"{kind}_feature" for kind in KINDS), KINDS)
 
@@ -163,6 +166,7 @@ def requests(draw: st.DrawFn, request_id: str) -> Any:
     return make_request(
         request_id, rows=rows, features=features, scores=scores, snapshots={"t": "id"},
         event_time_us=draw(st.none() | st.integers(0, 4_000_000_000_000_000)),
+        flags=draw(st.dictionaries(st.text(max_size=5), BROKEN, max_size=3)),
     )  # fmt: skip
 
 
@@ -195,7 +199,27 @@ def test_the_typed_columns_hold_what_was_logged_bit_for_bit(
         integers = request.features.column("int64_feature").tolist()
         assert [int(text) for text in others["int64_feature"]] == integers
         assert (dict(row["snapshots"]), row["latency_total_ns"]) == ({"t": "id"}, 21)
+        assert dict(row["flags"]) == request.flags
         assert (row["gate"], row["execution"], row["threads"]) == ("verified", "as_is", 1)
+
+
+def test_files_of_an_earlier_release_without_flags_are_read_beside_newer_ones(
+    folder: Path,
+) -> None:
+    import duckdb
+
+    sealed(folder, encode_line(make_request("old")), NAMES[0])
+    sealed(folder, encode_line(make_request("new", flags={"age:be_between": [0]})), NAMES[1])
+    compact(folder, target_bytes=1)
+    old, new = list_segments(folder)
+    table = pq.read_table(old)
+    pq.write_table(table.drop_columns(["flags"]), old)
+    found = duckdb.sql(
+        f"SELECT request_id, flags['age:be_between'] FROM read_parquet(['{old}', '{new}'], "
+        "union_by_name = true) ORDER BY 1"
+    )
+    assert found is not None
+    assert found.fetchall() == [("new", [0]), ("old", None)]
 
 
 def test_a_refused_request_has_nulls_and_no_numbers(folder: Path) -> None:
@@ -275,6 +299,75 @@ def test_a_damaged_compacted_file_is_reported_and_hides_no_segment(folder: Path)
     sealed(folder, b"".join(LINES[4:8]), NAMES[1])
     found = [i.request_id for i in RequestLogReader(folder) if isinstance(i, LoggedRequest)]
     assert sorted(found) == sorted(ALL)
+
+
+def read_all(folder: Path, how: str) -> tuple[list[str], list[Damage]]:
+    """Read a log as `log verify` does, or in small units as a replay does."""
+    items: list[LoggedRequest | Damage] = list(RequestLogReader(folder))
+    if how == "units":
+        units = cut_log(folder, unit_bytes=1000)
+        items = [item for unit in units for item in UnitReader(folder, unit)]
+    found = [i.request_id for i in items if isinstance(i, LoggedRequest)]
+    return found, [i for i in items if isinstance(i, Damage)]
+
+
+@pytest.mark.parametrize("how", ["whole", "units"])
+def test_a_damaged_footer_never_hides_a_request(folder: Path, how: str) -> None:
+    three_segments(folder)
+    compact(folder)
+    (path,) = folder.glob("*.parquet")
+    data = path.read_bytes()
+    at = data.rindex(b'[{"stem"')
+    for position in range(at, data.rindex(b"}]"), 3):
+        flipped = bytearray(data)
+        flipped[position] ^= 1
+        path.write_bytes(flipped)
+        os.utime(path, ns=(position, position))
+        found, damage = read_all(folder, how)
+        assert damage, flipped[position - 20 : position + 20]
+        assert sorted(found) == sorted(ALL), "what can be read is read, once"
+
+
+@pytest.mark.parametrize("how", ["whole", "units"])
+def test_lines_that_the_footer_no_longer_counts_are_missed(folder: Path, how: str) -> None:
+    """The counts of Parquet itself say 8 lines, not 12."""
+    three_segments(folder)
+    compact(folder)
+    (path,) = folder.glob("*.parquet")
+    data = path.read_bytes()
+    size = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    seen = 0
+    for position in (p for p in range(size, len(data) - 8) if data[p] == 24):  # zigzag of 12
+        path.write_bytes(data[:position] + b"\x10" + data[position + 1 :])
+        os.utime(path, ns=(position, position))
+        found, damage = read_all(folder, how)
+        assert damage or sorted(found) == sorted(ALL)
+        seen += bool(damage)
+    assert seen
+
+
+@pytest.mark.parametrize("how", ["whole", "units"])
+def test_a_compacted_file_under_another_name_is_told(folder: Path, how: str) -> None:
+    three_segments(folder)
+    compact(folder)
+    (path,) = folder.glob("*.parquet")
+    path.rename(folder / f"old-{path.name}")
+    found, (damage,) = read_all(folder, how)
+    assert "or it was renamed" in damage.problem
+    assert sorted(found) == sorted(ALL)
+
+
+def test_a_file_of_an_earlier_release_has_no_crc_in_its_footer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_segments(folder)
+    monkeypatch.setattr(
+        parquet_writer,
+        "footer_entries",
+        lambda held: {k: v for k, v in footer_entries(held).items() if k == FOOTER_KEY.decode()},
+    )
+    compact(folder)
+    assert ids(folder) == ALL
 
 
 def test_somebody_elses_parquet_file_is_reported(folder: Path) -> None:

@@ -116,6 +116,21 @@ def test_types_and_gaps_of_a_parquet_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_times_that_no_calendar_holds_are_there(tmp_path: Path, form: ExportFormat) -> None:
+    times = {"a": 253_402_351_199_000_000, "b": -62_135_640_000_000_000, "c": 5}
+    requests = [make_request(name, event_time_us=us) for name, us in times.items()]
+    out = tmp_path / f"table.{form}"
+    export_log(write(tmp_path / "log", *requests), out, form)
+    if form is ExportFormat.PARQUET:
+        column = pq.read_table(out)["event_time"]
+        assert column.cast("int64").to_pylist() == list(times.values())
+        return
+    said = out.read_text().replace(" ", "T")
+    for text in ("10000-01-01T13:59:59", "0000-12-31T12:00:00", "1970-01-01T00:00:00.000005"):
+        assert text in said
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_scores_of_several_classes_have_a_column_each(tmp_path: Path, form: ExportFormat) -> None:
     folder = write(tmp_path / "log", make_request(scores=np.array([[0.1, 0.2, 0.7]])))
     (row,), _ = export(folder, form)
@@ -207,3 +222,53 @@ def test_an_export_replaces_its_file_whole(tmp_path: Path) -> None:
     export_log(folder, out, ExportFormat.CSV)
     assert "old" not in out.read_text()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log", "t.csv"]
+
+
+FLAGS = {"city:be_in_set": [1, 2], "amount,age:a_greater_than_b": [2], "'東京', [x]": [0, 2]}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_row_has_the_rules_that_it_broke(tmp_path: Path, form: ExportFormat) -> None:
+    nothing: dict[str, Any] = {"features": None, "outputs": None, "scores": None}
+    flagged = make_request("flagged", rows=4, flags=FLAGS, **nothing)
+    folder = write(tmp_path / "log", make_request("plain"), flagged)
+    table, done = export(folder, form)
+    held = [json.loads(r["flags"]) if form is ExportFormat.CSV else r["flags"] for r in table]
+    assert held == [
+        [],
+        ["'東京', [x]"],
+        ["city:be_in_set"],
+        ["city:be_in_set", "amount,age:a_greater_than_b", "'東京', [x]"],
+        [],
+    ]
+    assert "flags" in done.columns
+    assert not done.nulled
+
+
+@given(
+    rows=st.integers(1, 5),
+    flags=st.dictionaries(st.text(max_size=5), st.sets(st.integers(0, 4), min_size=1), max_size=4),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_flag_is_lost_or_made_up(
+    tmp_path_factory: pytest.TempPathFactory, rows: int, flags: dict[str, set[int]]
+) -> None:
+    held = {rule: sorted(r for r in broken if r < rows) for rule, broken in flags.items()}
+    said = {rule: broken for rule, broken in held.items() if broken}
+    request = make_request("r", rows=rows, flags=said, features=None, outputs=None, scores=None)
+    table, _ = export(write(tmp_path_factory.mktemp("f") / "log", request), ExportFormat.PARQUET)
+    found = {rule: [r["row"] for r in table if rule in r["flags"]] for rule in said}
+    assert found == said
+    assert sum(len(r["flags"]) for r in table) == sum(map(len, said.values()))
+
+
+def test_the_query_of_the_documentation_counts_each_rule(tmp_path: Path) -> None:
+    import duckdb
+
+    nothing: dict[str, Any] = {"features": None, "outputs": None, "scores": None}
+    folder = write(tmp_path / "log", make_request("r", rows=4, flags=FLAGS, **nothing))
+    export(folder, ExportFormat.PARQUET)
+    table = tmp_path / "table.parquet"
+    counts = duckdb.sql(f"SELECT unnest(flags) AS rule, count(*) FROM '{table}' GROUP BY rule")
+    assert counts is not None
+    assert dict(counts.fetchall()) == {rule: len(rows) for rule, rows in FLAGS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,20 @@ def test_a_mistake_names_file_key_value_and_remedy(
     said = mistake(tmp_path, text)
     for part in parts:
         assert part in said, said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "pytest_samescore_config returned None; return a dict"),
+        ([], r"pytest_samescore_config returned \[\]; return a dict"),
+        ({3: 4}, "3 = 4: is no key of this table; remove it"),
+        ({"bundles": {3: {}}}, "3 = {}: is no name for a test"),
+    ],
+)
+def test_what_a_hook_returns_may_be_anything(tmp_path: Path, given: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settings_from(tmp_path / "conftest.py", given)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

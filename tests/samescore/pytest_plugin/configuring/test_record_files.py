@@ -11,7 +11,11 @@ import pytest
 
 from consistency.bundle import open_bundle
 from consistency.errors import ConfigError, LogError
+from consistency.log import LogSettings, RequestLogWriter
+from consistency.log.front import LogIncidents, open_front
+from consistency.log.redaction import Redaction
 from samescore.pytest_plugin.configuring.record_files import read_own_records
+from tests.fixtures.scored import make_request
 from tests.fixtures.tiny import Tiny
 
 
@@ -74,6 +78,17 @@ def test_a_parquet_column_that_no_client_sends(tmp_path: Path) -> None:
     pq.write_table(pa.table({"t": pa.array([0], pa.timestamp("us"))}), tmp_path / "r.parquet")
     with pytest.raises(ConfigError, match="'t' is timestamp"):
         read(tmp_path, "r.parquet")
+
+
+def test_a_redacted_log_holds_no_raw_record(tmp_path: Path) -> None:
+    """Hashes in the place of numbers would break laws that the pipeline keeps."""
+    redaction = Redaction(("x",), key=b"k" * 16)
+    settings = LogSettings(tmp_path / "requests", redaction=redaction)
+    front = open_front(RequestLogWriter(settings), settings, LogIncidents(), refuses=True)
+    front.write(make_request())
+    front.close()
+    with pytest.raises(ConfigError, match="'requests': holds no raw record"):
+        read(tmp_path, "requests")
 
 
 def test_a_missing_file_and_an_empty_log(tmp_path: Path) -> None:
