@@ -51,7 +51,8 @@ class Finding:
         limit: what the deviation exceeds with a known small chance.
         alarm: whether it did, and the shift is large enough to matter.
         chance: that a window without drift deviates as far; at the limit, what the statistic is
-            granted. 1 in windows that were judged by an earlier release.
+            granted. 1 of a shift that is too small to matter, and in windows that were judged by an
+            earlier release.
     """
 
     statistic: Statistic
@@ -140,7 +141,8 @@ class FeatureCalibration:
             matters = _Matters(statistic, effects, sizes)
             enough = bool(matters(_ONE, np.array([model.expected(phase)]))[0])
             alarm = far > limit and enough
-            chance = model.chance(far / self.stretches[statistic], _SIDES[statistic])
+            sure = model.chance(far / self.stretches[statistic], _SIDES[statistic])
+            chance = sure if enough else 1.0
             found.append(Finding(statistic, *shown, deviation, limit, alarm, chance))
         return tuple(found)
 

@@ -20,6 +20,11 @@ from monitors.reference import CategoryReference, Counts, Reference
 _LEAST_PSI_SHARE: Final = 0.05
 """An index of 0 has no logarithm; one so far below what is expected says nothing more."""
 
+_MANY_GAPS: Final = 30
+"""From so many on, the transformed share of them has its mean where it should."""
+_MOST_HELD: Final = 120
+"""More than these, where 30 are expected, do not happen."""
+
 
 class Statistic(StrEnum):
     """What is compared."""
@@ -117,13 +122,19 @@ class Frame:
         return Measured(values, np.where(rows > 0, variance, np.nan))
 
     def share_of_gaps(self, counts: Counts) -> Measured:
-        """Return the transformed share of gaps of windows; Anscombe's correction for few rows."""
-        rows = counts.sum(axis=1)
-        share = (counts[:, self.gaps].sum(axis=1) + 0.375) / (rows + 0.75)
-        # A share of 0 does not vary binomially: then its variance is no more than it can be.
-        base = (self.counts[self.gaps].sum() + 0.375) / (self.counts.sum() + 0.75)
-        variance = np.minimum(1 / (4 * rows + 2), base)
-        return Measured(np.arcsin(np.sqrt(share)), variance)
+        """Return the transformed share of gaps of windows; Anscombe's correction for few rows.
+
+        Where gaps are rare, the correction makes that share the larger the fewer rows a window has.
+        So each is taken off what a window of its rows is expected to have, and put onto the
+        baseline's share: windows of any size can be compared.
+        """
+        rows, total = counts.sum(axis=1), int(self.counts.sum())
+        base = (self.counts[self.gaps].sum() + 0.375) / (total + 0.75)
+        far = _transformed(counts[:, self.gaps].sum(axis=1), rows) - usual_share(base, rows)
+        # A share of 0 does not vary binomially: then its variance is no more than it can be. The
+        # baseline's own matters to windows that hold more rows than it does.
+        variance = np.minimum(1 / (4 * rows + 2), base) + min(1 / (4 * total + 2), base)
+        return Measured(far + np.arcsin(np.sqrt(base)), variance)
 
     def shape(
         self, psi: NDArray[np.float64], baseline: float, rows: NDArray[np.float64]
@@ -167,6 +178,40 @@ def normal_scores(counts: Counts, blocks: int) -> NDArray[np.float64]:
     least = 1 / (2 * (blocks + 1))
     scores: NDArray[np.float64] = ndtri(np.clip(middle, least, 1 - least))
     return scores
+
+
+def usual_share(share: float, rows: Counts) -> NDArray[np.float64]:
+    """Return the mean of the transformed share of gaps without drift, for windows of some rows.
+
+    F. J. Anscombe, *The transformation of Poisson, binomial and negative-binomial data* (1948):
+    arcsin(sqrt((k + 3/8) / (n + 3/4))) has the mean arcsin(sqrt(p)) where n * p is large. Elsewhere
+    it is summed over the binomial law:
+
+    >>> usual_share(0.0005, np.array([20, 400, 1_000_000])).round(3).tolist()
+    [0.136, 0.036, 0.022]
+
+    Args:
+        share: p, above 0 and below 1.
+        rows: n, shape (D,).
+    """
+    from scipy.special import gammaln
+
+    rare, held = min(share, 1 - share), np.arange(_MOST_HELD + 1.0)
+    n = rows.astype(np.float64)[:, None]
+    ways = gammaln(n + 1) - gammaln(held + 1) - gammaln(n - held + 1)
+    chance = np.exp(ways + held * np.log(rare) + (n - held) * np.log1p(-rare))
+    few = (chance * _transformed(held, n)).sum(axis=1)
+    mean = np.where(rows * rare > _MANY_GAPS, np.arcsin(np.sqrt(rare)), few)
+    usual: NDArray[np.float64] = mean if share <= 0.5 else np.pi / 2 - mean
+    return usual
+
+
+def _transformed(
+    held: NDArray[np.float64] | Counts, rows: NDArray[np.float64] | Counts
+) -> NDArray[np.float64]:
+    share = np.minimum((held + 0.375) / (rows + 0.75), 1.0)
+    transformed: NDArray[np.float64] = np.arcsin(np.sqrt(share))
+    return transformed
 
 
 def indices(counts: Counts, baseline: Counts, *, inside: bool) -> NDArray[np.float64]:

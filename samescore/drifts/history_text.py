@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from consistency.jsontype import Json
@@ -27,10 +28,11 @@ _REASONS: Final = {
 
 def revisions_table(title: str, revisions: Sequence[Revision]) -> Table:
     """Return judgements as a table: those that stand no more are dim."""
-    table = Table(title=title)
+    table = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("window", "no.", "judged at", "why", "rows", "late rows", "verdict"):
         left = column not in ("no.", "rows")
-        table.add_column(column, justify="left" if left else "right", no_wrap=left)
+        wraps = column in ("judged at", "why", "late rows")  # a figure must not be cut off
+        table.add_column(column, justify="left" if left else "right", no_wrap=not wraps)
     for each in revisions:
         record = each.record
         style = "bold red" if record.verdict is Verdict.DRIFT else ""

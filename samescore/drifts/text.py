@@ -85,7 +85,7 @@ def conclusion(found: DriftRun) -> str:
         for r in found.deciding
         if r.verdict is Verdict.DRIFT
     ]
-    return "drift (population stability index) in " + "; ".join(moved)
+    return "drift (population stability index) in " + ";\n  ".join(moved)
 
 
 def _told(measure: Measure) -> str:
@@ -102,11 +102,15 @@ def also_moved(found: DriftRun) -> list[str]:
         if others:
             more = ", ..." if len(others) > _MOST_LISTED else ""
             told.append(
-                f"{record.window.label}: {len(others)} others have moved too (at most "
+                f"{record.window.label}: {_others(len(others))} moved too (at most "
                 f"{FALSE_DISCOVERIES:.0%} of the whole list by chance): "
                 f"{', '.join(others[:_MOST_LISTED])}{more}"
             )
     return told
+
+
+def _others(count: int) -> str:
+    return "1 other has" if count == 1 else f"{count} others have"
 
 
 def _why_nothing(found: DriftRun) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from consistency.log.reader import cut_tails
 from consistency.log.segments import OPEN_SUFFIX, SEALED_SUFFIX
 from consistency.protocols import Damage
-from consistency.replay.units import LogUnit, cut_log, cut_tails
+from consistency.replay.units import LogUnit, cut_log
 from monitors.drift.counting import WindowCounts
 from monitors.drift.record import Subject
 from monitors.drift.state import CountsPacker

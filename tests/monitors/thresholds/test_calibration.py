@@ -144,3 +144,43 @@ def test_phases_are_those_of_the_week_or_the_day_or_none(
 ) -> None:
     starts = MONDAY_S + np.arange(blocks) * length_s
     assert Calendar.of(starts, length_s).phases == phases
+
+
+@pytest.mark.parametrize("rows_a_day", [20, 60, 400])
+@pytest.mark.parametrize("rows", [200, 5_000, 200_000])
+def test_a_feature_without_gaps_has_none_whatever_the_rows(
+    season: Callable[..., ReferenceSet], rows_a_day: int, rows: int
+) -> None:
+    reference = season(rows=rows_a_day)
+    calibration = calibrated(reference)
+    values = np.random.default_rng(1).normal(size=rows)
+    found = judge(calibration, reference, "steady", values)[Statistic.GAPS]
+    assert not found.alarm
+    assert abs(found.deviation) < 1.5
+    assert found.expected < 0.001
+
+
+@pytest.mark.parametrize("rows_a_day", [20, 400])
+def test_gaps_that_are_new_are_found_and_a_few_are_not(
+    season: Callable[..., ReferenceSet], rows_a_day: int
+) -> None:
+    reference = season(rows=rows_a_day)
+    calibration = calibrated(reference)
+    values = np.random.default_rng(1).normal(size=2_000)
+    for gaps, is_alarm in ((2, False), (100, True)):
+        values[:gaps] = np.nan
+        found = judge(calibration, reference, "steady", values)[Statistic.GAPS]
+        assert found.alarm is is_alarm
+        assert found.value == gaps / 2_000
+
+
+def test_a_shift_that_does_not_matter_is_not_called_moved(
+    season: Callable[..., ReferenceSet],
+) -> None:
+    reference = season(rows=2_000)
+    calibration = calibrated(reference)
+    values = np.random.default_rng(1).normal(size=1_000_000)
+    values[:2_000] = np.nan  # of a feature without gaps: certain, and two in a thousand
+    found = judge(calibration, reference, "steady", values)[Statistic.GAPS]
+    assert (found.alarm, found.chance) == (False, 1.0)
+    assert found.deviation > found.limit

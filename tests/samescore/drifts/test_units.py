@@ -16,8 +16,9 @@ from consistency.bundle import open_bundle
 from consistency.digest import digest_bytes
 from consistency.errors import LogError
 from consistency.log.columnar.parquet import held_segments
+from consistency.log.reader import cut_tails
 from consistency.log.segments import PARQUET_SUFFIX, SEALED_SUFFIX
-from consistency.replay.units import LogUnit, cut_tails
+from consistency.replay.units import LogUnit
 from monitors.drift.record import Subject
 from monitors.drift.windows import TimeBasis, WindowLength
 from monitors.errors import MonitorError
