@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from consistency.bundle import BundleContent, GoldenSet, PipelineRef, write_bundle
 from consistency.bundle.reader import distribution_of, load_pipeline_object
 from consistency.digest import digest_sources
-from consistency.errors import ConfigError
+from consistency.errors import BundleError, ConfigError
 from consistency.execution import Execution, ExecutionMode, apply_execution
 from consistency.features import FeatureBatch
 from consistency.pipeline import BoundPipeline, FeaturePipeline
@@ -88,9 +88,9 @@ def build_bundle(base: Path, request: BundleRequest) -> Path:
     """Score the golden rows offline and write `<base>/<name>/<version>/`.
 
     Raises:
-        ConfigError: a setting is unusable.
+        ConfigError: a setting is unusable, or the model cannot be loaded.
         DataError: a golden record is unusable.
-        BundleError: the version exists, or the model cannot be loaded.
+        BundleError: the version exists.
     """
     if not len(request.golden):
         raise ConfigError("golden holds no row; a version must have something to reproduce")
@@ -126,12 +126,13 @@ def build_bundle(base: Path, request: BundleRequest) -> Path:
 def _bind(pipeline: FeaturePipeline, request: BundleRequest) -> BoundPipeline:
     if pipeline.lookups and request.store is None:
         names = ", ".join(x.name for x in pipeline.lookups)
-        raise ConfigError(f"the pipeline joins with {names}; give the snapshot store")
+        raise ConfigError(f"the pipeline joins with {names}; give the snapshot store as store=")
     tables = {}
     for lookup in pipeline.lookups:
         if lookup.name not in request.snapshots:
             raise ConfigError(
-                f"no snapshot is named for lookup {lookup.name!r}; put one and name it"
+                f"no snapshot is named for lookup {lookup.name!r}; put one into the store and name "
+                f"its id in snapshots= (--snapshots)"
             )
         assert request.store is not None
         tables[lookup.name] = request.store.get(request.snapshots[lookup.name], lookup.keys)
@@ -165,12 +166,23 @@ def _load(
     """Return the model that the bundle will hold, promoted if it has to be, and its scorer."""
     staged = _stage(request, folder)
     kind, trust = request.model_format, request.trust
-    model = load_scorer(kind, staged, threads=None, trust=trust)
+    try:
+        model = load_scorer(kind, staged, threads=None, trust=trust)
+    except (BundleError, ConfigError) as e:
+        raise ConfigError(_as_given(str(e), request, staged)) from e
     if execution.mode is ExecutionMode.FLOAT64:
         promoted = promote_for_bundle(kind, staged, model, golden, folder / "promoted", trust)
         if promoted is not None:
             return promoted, load_scorer(kind, promoted, threads=None, trust=trust)
     return request.model, apply_execution(execution, model)
+
+
+def _as_given(told: str, request: BundleRequest, staged: Path) -> str:
+    """Return a message about the staged copy, which is gone by then, as one about the model."""
+    file = staged / format_named(request.model_format).file_for(request.model)
+    given = f"{request.model}"
+    told = told.replace(f"bundle {staged}:", f"model {given}:")
+    return told.replace(f"{file}", given).replace(f"{staged}", given)
 
 
 def _features(

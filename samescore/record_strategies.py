@@ -182,8 +182,10 @@ def _floats() -> SearchStrategy[Json]:
     from hypothesis import strategies as st
 
     exact = st.integers(-MAX_EXACT_INT_IN_FLOAT64, MAX_EXACT_INT_IN_FLOAT64)
+    beyond = st.integers(2**64, 10**300).flatmap(lambda v: st.sampled_from([v, -v]))
     finite = st.floats(allow_nan=False, allow_infinity=False)
-    return st.one_of(finite, st.floats(-1e3, 1e3), exact, st.sampled_from(FLOATS))
+    edges = st.sampled_from([v for v in FLOATS if not math.isinf(v)])
+    return st.one_of(finite, st.floats(-1e3, 1e3), exact, beyond, edges)
 
 
 def _integers() -> SearchStrategy[Json]:

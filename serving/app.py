@@ -57,7 +57,8 @@ class App:
                 Route("/health/ready", self._ready),
                 Route("/models", self._models),
                 Route("/metrics", self._metrics_page),
-            ]
+            ],
+            exception_handlers={404: _nowhere},
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,3 +126,12 @@ class App:
     async def _metrics_page(self, request: Request) -> Response:
         content, media_type = self._metrics(request.headers.get("accept", ""))
         return Response(content, media_type=media_type)
+
+
+async def _nowhere(request: Request, _error: Exception) -> Response:
+    message = (
+        f"nothing is here for {request.method}; a score is asked for by POST {{base}}/predict/"
+        "{model}/{version} with a whole number for the version, or without it; pages are /models,"
+        " /health/live, /health/ready, /metrics"
+    )
+    return JSONResponse({"message": message, "code": 2, "data": {}}, status_code=404)

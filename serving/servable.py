@@ -180,7 +180,8 @@ def checked_bundle(servable_id: ServableId, path: Path) -> Bundle:
     if (manifest.name, manifest.version) != (servable_id.name, servable_id.version):
         raise BundleError(
             path,
-            f"its manifest says {manifest.name}/{manifest.version}; a bundle cannot be renamed",
+            f"its manifest says {manifest.name}/{manifest.version}; a bundle cannot be renamed: "
+            f"bundle the model anew as {servable_id.name}/{servable_id.version}",
         )
     verify_files(bundle)
     return bundle

@@ -113,8 +113,8 @@ def build(base: Path, **options: Unpack[_Options]) -> None:
     \b
     Example:
       samescore bundle build models --name xgboost --version 2 --format xgboost \\
-        --model model.ubj --pipeline flights_features:pipeline --state state.json \\
-        --golden golden.jsonl --reference sample.jsonl
+        --model model.ubj --pipeline flights_features:pipeline \\
+        --state state.json --golden golden.jsonl --reference sample.jsonl
     """
     click.echo(f"bundled {build_bundle(base, _request(base, options))}")
 

@@ -87,7 +87,8 @@ def build(out: Path, slo: Path | None, check: bool, **settings: Any) -> None:  #
 
     \b
     Example:
-      samescore rules build --out rules.yml --job samescore --latency-seconds 0.2 \\
+      samescore rules build --out rules.yml --job samescore \\
+        --latency-seconds 0.2 \\
         --runbook-url https://wiki.yourteam.example/runbooks
       samescore rules build --out rules.yml --slo slo.toml
       promtool check rules rules.yml

@@ -28,7 +28,7 @@ from samescore.cli.options import (
     threads_option,
     trust_options,
 )
-from samescore.cli.suite.options import suite_option, tell_left_out
+from samescore.cli.suite.options import suite_option, tell_left_out, tell_without_model
 from samescore.server import ServerSettings, serve
 from samescore.suites import SuiteLocation, suite_guards
 from samescore.workers import Announcement, serve_with_workers
@@ -120,7 +120,8 @@ def command(
     \b
     Example:
       samescore serve models --pipeline flights_features --log requests &
-      curl -H 'Content-Type: application/json' http://127.0.0.1:8501/predict/xgboost/1 \\
+      curl http://127.0.0.1:8501/predict/xgboost/1 \\
+        -H 'Content-Type: application/json' \\
         --data '{"type": "record", "data": {"insts": [{"carrier": "UA", ...}]}}'
 
     New versions in BASE go live, vanished ones are unloaded, without a failed request. SIGTERM
@@ -134,6 +135,7 @@ def command(
     settings = _settings(base, log_folder, options)
     _warn_beyond_loopback(host)
     tell_left_out(settings.guards)
+    tell_without_model(settings.guards, _models(settings))
     try:
         if workers == 1:
             serve(settings, host, port, lambda url, server: _announce(
@@ -168,6 +170,14 @@ def _settings(base: Path | None, log_folder: Path, options: _Options) -> ServerS
         ),
         backend=backend_settings(options, options["device"], has_base=base is not None),
     )
+
+
+def _models(settings: ServerSettings) -> set[str]:
+    """Return the names of what could be served: a base that is not there has none yet."""
+    named = {s.name for s in settings.services}
+    if settings.base is not None and settings.base.is_dir():
+        named |= {p.name for p in settings.base.iterdir() if p.is_dir() and p.name[0] != "."}
+    return named
 
 
 def _announce(url: str, server: Announcement, workers: list[int], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from consistency.bundle import Bundle, open_bundle, verify_files
 from consistency.compare import Tolerance
-from consistency.errors import BackendError
+from consistency.errors import BackendError, ConfigError
 from consistency.execution import Execution, ExecutionMode
 from consistency.parity import (
     Cell,
@@ -110,7 +110,7 @@ def run_parity(
 
     Raises:
         BundleError: no bundle, or one that was changed.
-        ConfigError: no rows.
+        ConfigError: no rows, or the bundle's model cannot be loaded in the baseline.
         LogError: no such log.
     """
     with tempfile.TemporaryDirectory(prefix="samescore-parity-") as scratch:
@@ -180,6 +180,7 @@ class Runner:
                         judge, cell, *done, verdicts[cell.surroundings]
                     )  # fmt: skip
                     on_cell()
+            self._insist(found[cells[0]])
         return [found[cell] for cell in cells]
 
     def _verdicts(self, model: Model, cells: Sequence[Cell]) -> dict[Surroundings, Verdict]:
@@ -187,6 +188,12 @@ class Runner:
             self.plan.switches, self.job.factors.baseline, lambda s: self._probe(model, s)
         )
         return {s: probes.verdict(s) for s in dict.fromkeys(c.surroundings for c in cells)}
+
+    def _insist(self, reference: CellResult) -> None:
+        """Refuse to go on without what the served execution's cells are compared with."""
+        is_served = reference.cell.execution == self.plan.bundle.manifest.execution
+        if is_served and reference.state is CellState.NOT_AVAILABLE:
+            raise ConfigError(f"nothing can be compared: {reference.reason}")
 
     def _measure(self, cell: Cell, verdict: Verdict) -> CellResult | tuple[CellAnswer, Path]:
         if verdict.state is not CellState.MEASURED:

@@ -149,7 +149,8 @@ def command(version: bool, as_json: bool, **flags: Unpack[_Flags]) -> None:
     Example:
       samescore model-server --rest_api_port=8501 --model_name=half \\
         --model_base_path=/models/half &
-      curl -d '{"instances": [1.0, 2.0, 5.0]}' http://127.0.0.1:8501/v1/models/half:predict
+      curl -d '{"instances": [1.0, 2.0, 5.0]}' \\
+        http://127.0.0.1:8501/v1/models/half:predict
 
     It takes tensorflow_model_server's flags, as `--flag=value` or `--flag value`. A flag that it
     cannot honour is refused by name. Ports open when each model has a version that is loaded.

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 import orjson
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from consistency.jsontype import Json
@@ -104,7 +104,8 @@ def _show_report(report: CheckReport) -> None:
         title = f"{report.model}: {report.rows:,} rows"
     table = Table(title=f"{title}, suite {report.suite}")
     for heading in ("rule", "column", "level", "unexpected", "holds"):
-        table.add_column(heading, justify="right" if heading == "unexpected" else "left")
+        justify: JustifyMethod = "right" if heading == "unexpected" else "left"
+        table.add_column(heading, justify=justify, overflow="fold")
     for found in report.expectations:
         _add_row(table, found)
     console.print(table)
@@ -122,6 +123,9 @@ def _show_report(report: CheckReport) -> None:
     for found in report.expectations:
         if found.fails:
             _show_failure(console, found)
+    if report.requests and any(e.fails and e.outcome.problem for e in report.expectations):
+        console.print("one value that GX cannot compare takes its verdict on all rows; "
+                      "--outcome ok leaves out the requests that were refused")  # fmt: skip
     verdict = "every expectation holds" if report.success else "NOT every expectation holds"
     console.print(verdict, style="bold green" if report.success else "bold red")
 
@@ -130,6 +134,8 @@ def _add_row(table: Table, found: CheckedExpectation) -> None:
     outcome = found.outcome
     columns = columns_of(dict(outcome.kwargs))
     seen = f"{found.unexpected_rows:,}" if outcome.observed is None else _shown(outcome.observed)
+    if outcome.problem and not found.unexpected_rows:
+        seen = "no verdict"
     table.add_row(
         rule_name(outcome.kind, ()).removeprefix("table:"), ",".join(columns), found.level.value,
         seen, "yes" if outcome.success else "NO" if found.decides else "few rows",

@@ -32,7 +32,8 @@ def command(
 
     \b
     Example:
-      samescore suite docs requests --suite xgboost=suite.json --since 24h --out data-docs
+      samescore suite docs requests --suite xgboost=suite.json --since 24h \\
+        --out data-docs
 
     DATA is the folder of a request log, or a file of records: Parquet or JSON lines; without it
     only the suites are described. The pages show values of unexpected rows. They load nothing from

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,13 +44,26 @@ def suite_option(function: F) -> F:
 
 
 def tell_left_out(guards: Iterable[Guard]) -> None:
-    """Say on standard error which expectations do not guard requests."""
+    """Say on standard error which expectations do not guard requests, or how many and why."""
     for guard in guards:
         if not isinstance(guard, SuiteGuard):
             continue
-        for left in guard.suite.left_out:
+        alike = Counter(left.reason for left in guard.suite.left_out)
+        which = {left.reason: f"{left.kind} {left.column} is" for left in guard.suite.left_out}
+        for reason, count in alike.items():
+            what = which[reason] if count == 1 else f"{count} expectations are"
+            more = "" if count == 1 else "; samescore suite show names them"
             click.echo(
-                f"suite of {guard.model}: {left.kind} {left.column} is not run on requests: "
-                f"{left.reason}",
+                f"suite of {guard.model}: {what} not run on requests: {reason}{more}", err=True
+            )
+
+
+def tell_without_model(guards: Iterable[Guard], models: Collection[str]) -> None:
+    """Say on standard error which suites guard a model that is not there, perhaps misspelt."""
+    for guard in guards:
+        if isinstance(guard, SuiteGuard) and guard.model not in models:
+            click.echo(
+                f"suite of {guard.model}: there is no such model (there is "
+                f"{', '.join(sorted(models)) or 'none'}); it guards nothing until there is",
                 err=True,
             )

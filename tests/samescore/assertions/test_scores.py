@@ -132,7 +132,9 @@ def test_series_are_aligned_by_their_index() -> None:
 
 
 def test_a_series_against_an_array_goes_by_position() -> None:
-    assert assert_same_scores(pd.Series(SCORES), SCORES.tolist()).rows_identical == 200
+    series = pd.Series(SCORES, index=np.arange(200)[::-1])
+    assert assert_same_scores(series, SCORES.tolist()).rows_identical == 200
+    assert assert_same_scores(SCORES.tolist(), series).rows_identical == 200
 
 
 def test_frames_are_aligned_by_index_and_columns() -> None:

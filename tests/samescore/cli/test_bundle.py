@@ -103,7 +103,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"pipeline": "no_such:pipeline"}, "install its distribution"),
     ({"pipeline": "json:loads"}, "is a function"),
     ({"pipeline": None}, "either --pipeline, or --features"),
-    ({"state": None}, "the fitted state has no 'cities'"),
+    ({"state": None}, "fit the pipeline first, and give its state (BundleRequest.state, --state)"),
     ({"state": "golden.jsonl"}, "not a fitted state"),
     ({"golden": "model.ubj"}, "line 1"),
     ({"golden": "empty.jsonl"}, "golden holds no row"),
@@ -136,6 +136,12 @@ def test_a_mistake_is_one_line_and_leaves_no_bundle(
             changes = changes | {option: files / changes[option]}
     assert said in mistake(*arguments(files, **changes))
     assert not list((files / "models").glob("*/*/samescore"))
+
+
+def test_a_model_that_cannot_be_loaded_is_named_where_it_lies(files: Path) -> None:
+    said = mistake(*arguments(files, model=files / "state.json"))
+    assert said.startswith(f"Error: model {files / 'state.json'}: ")
+    assert "samescore-bundle-" not in said
 
 
 @pytest.mark.parametrize(

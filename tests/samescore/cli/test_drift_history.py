@@ -48,6 +48,8 @@ def test_late_requests_change_a_verdict_visibly(log: Path, tiny: Tiny) -> None:
     table = samescore("drift", "history", log.parent / "drift")
     told_as = ("more rows", "still taken", "2026-01-01")
     assert [words in table.out for words in told_as] == [True] * 3
+    assert " 600 " in table.out
+    assert "…" not in table.out
     (shown,) = samescore("drift", "show", log.parent / "drift", "--json").json
     assert [(w["rows"], w["verdict"]) for w in shown["windows"]] == [(600, "drift")]
 

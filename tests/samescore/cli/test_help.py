@@ -90,7 +90,7 @@ def test_exit_codes_are_documented(command: tuple[str, ...], codes: tuple[str, .
 
 
 def test_the_version_is_the_packages() -> None:
-    assert samescore("--version").words.endswith(__version__)
+    assert samescore("--version").words == f"samescore, version {__version__}"
 
 
 @pytest.mark.parametrize(

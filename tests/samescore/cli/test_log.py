@@ -83,6 +83,14 @@ def test_a_torn_tail_that_was_cut_off_is_still_told(log: Log, tmp_path: Path) ->
     assert [(d["problem"], d["size_bytes"]) for d in told] == [(TORN_TAIL, 50)]
 
 
+def test_a_folder_that_holds_no_log_is_not_called_intact(tmp_path: Path) -> None:
+    ran = samescore("log", "verify", tmp_path)
+    assert (ran.code, ran.out) == (1, "")
+    assert "holds no segment of a log: nothing was verified" in ran.err
+    machine = samescore("log", "verify", tmp_path, "--json")
+    assert (machine.code, machine.json["intact"]) == (1, False)
+
+
 @pytest.mark.parametrize("command", ["verify", "stats", "cat"])
 def test_a_log_that_is_not_there_is_a_mistake(tmp_path: Path, command: str) -> None:
     assert "does not exist" in mistake("log", command, tmp_path / "nowhere")
@@ -96,6 +104,7 @@ def test_statistics_name_outcomes_stages_and_scores(log: Log) -> None:
     assert ran.code == 0
     assert "tiny/1" in ran.words
     assert "14 ok" in ran.words
+    assert ran.out.startswith("tiny/1: "), "the title is no narrower than the terminal"
     assert all(stage in ran.words for stage in STAGES)
 
 

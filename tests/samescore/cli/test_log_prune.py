@@ -54,6 +54,8 @@ def test_machines_get_json(old: Path) -> None:
         ((), "say what to keep: --keep-days, --keep-gib, or both"),
         (("--keep-days", "0"), "--keep-days"),
         (("--keep-gib", "-1"), "--keep-gib"),
+        (("--keep-gib", "nan"), "retention nan GiB: give a size"),
+        (("--keep-gib", "1e300"), "retention 1e+300 GiB: give a size"),
     ],
 )
 def test_a_wrong_bound_is_a_mistake(old: Path, options: tuple[str, ...], said: str) -> None:

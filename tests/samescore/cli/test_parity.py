@@ -3,9 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from consistency import PostProcess
+from consistency.schema import FeatureSchema
+from samescore import BundleRequest, build_bundle
 from tests.fixtures.cli import mistake, samescore
+from tests.fixtures.made_models import WIDTH, make
 from tests.fixtures.tiny import Tiny
 from tests.samescore.conftest import Log
 
@@ -79,6 +84,21 @@ def test_a_device_that_is_not_there_is_a_row_with_its_reason(tiny: Tiny) -> None
     for cell in cells(ran.json, device="cuda:98"):
         assert cell["state"] == "not_available"
         assert "cuda:98" in cell["reason"]
+
+
+def test_a_model_that_nobody_trusts_yet_is_a_mistake_and_no_table(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).normal(size=(40, WIDTH))
+    (tmp_path / "model").mkdir()
+    made = make("sklearn_forest", tmp_path / "model", rows, (rows[:, 0] > 0).astype(float))
+    features = FeatureSchema.float64(tuple(f"f{i}" for i in range(WIDTH)))
+    bundle = build_bundle(
+        tmp_path,
+        BundleRequest("m", 1, made.format, tmp_path / "model" / made.file, rows, features=features,
+                      postprocess=PostProcess(column=1), trust=made.trust),
+    )  # fmt: skip
+    said = mistake("parity", bundle, *FEW)
+    assert "nothing can be compared" in said
+    assert "name each with --trust-type" in said
 
 
 def test_a_single_cell_is_no_agreement(tiny: Tiny) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from serving.core.state import ServableId
+from serving.servable import BundleLoader, LoadSettings, OpaqueLoader
 from tests.fixtures.cli import Ran, mistake, samescore
-from tests.fixtures.tiny import PACKAGE, Tiny
+from tests.fixtures.tiny import PACKAGE, SOURCE, Tiny, record_body
+from tests.fixtures.traffic import serve_into_log
 from tests.samescore.conftest import Log
 
 
@@ -168,6 +171,31 @@ def test_a_snapshot_that_is_not_there_is_a_mistake(log: Log, tiny: Tiny, tmp_pat
 
 # ------------------------------------------------------------------------------------------- opaque
 
+
+def test_a_pipeline_that_fails_here_alone_is_told_with_its_line(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, base, folder = tmp_path / "site", tmp_path / "models", tmp_path / "log"
+    shutil.copytree(tiny.base / ".snapshots", base / ".snapshots")
+    site.mkdir()
+    code = SOURCE.read_text().replace(
+        "return amount - ", 'return int(os.environ["ONE"]) * amount -'
+    )
+    (site / "moody_features.py").write_text(code.replace("import numpy", "import os\nimport numpy"))
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setenv("ONE", "1")
+    bundle = tiny.build(base, pipeline="moody_features:pipeline")
+    settings = LoadSettings(frozenset({"moody_features"}), tiny.store)
+    servable = BundleLoader(ServableId("tiny", 1), bundle, settings).load()
+    serve_into_log(servable, folder, [record_body(tiny.records[:3]), record_body({"amount": 1.0})])
+    options = ("--bundles", base, "--pipeline", "moody_features")
+    assert samescore("replay", folder, *options).code == 0
+    monkeypatch.delenv("ONE")
+    said = mistake("replay", folder, *options)
+    assert "the feature pipeline raised KeyError('ONE') at " in said
+    assert "moody_features.py:" in said
+
+
 SERVICE = """
 class InferenceService:
     def __init__(self, model_path):
@@ -181,10 +209,6 @@ class InferenceService:
 @pytest.fixture
 def service_log(tmp_path: Path) -> tuple[Path, Path]:
     """A log of an InferenceService, and its file."""
-    from serving.core.state import ServableId
-    from serving.servable import OpaqueLoader
-    from tests.fixtures.traffic import serve_into_log
-
     file = tmp_path / "service.py"
     file.write_text("FACTOR = 1 / 3\n" + SERVICE)
     servable = OpaqueLoader(ServableId("m47", 1), str(file), tmp_path).load()
@@ -196,7 +220,7 @@ def test_an_inference_service_is_replayed_when_it_is_named(
     service_log: tuple[Path, Path], tmp_path: Path
 ) -> None:
     folder, file = service_log
-    options = ("--bundles", tmp_path, "--json", "--inference-service", "m47/1", file, tmp_path)
+    options = ("--json", "--inference-service", "m47/1", file, tmp_path)
     ran = samescore("replay", folder, *options)
     assert ran.code == 0
     model = ran.json["models"]["m47/1"]
@@ -205,6 +229,32 @@ def test_an_inference_service_is_replayed_when_it_is_named(
     changed.write_text("FACTOR = 0.3333\n" + SERVICE)
     later = ("--bundles", tmp_path, "--inference-service", "m47/1", changed, tmp_path)
     assert samescore("replay", folder, *later).code == 1
+
+
+@pytest.mark.parametrize("changed", ["beside.py", "service.py"])
+@pytest.mark.parametrize("place", ["file", "module"])
+def test_what_a_service_computed_otherwise_is_no_longer_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, changed: str
+) -> None:
+    package = f"service_{place}_{changed[0]}"  # modules are imported once a process
+    site, folder, kept = tmp_path / package, tmp_path / "log", tmp_path / "kept"
+    site.mkdir()
+    (site / "beside.py").write_text("THIRD = 1 / 3\n")
+    beside = "beside" if place == "file" else f"{package}.beside"
+    code = f"from {beside} import THIRD\nFACTOR = THIRD * 1.0\n{SERVICE}"
+    (site / "service.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    location = str(site / "service.py") if place == "file" else f"{package}.service"
+    (tmp_path / "model").write_text("")
+    named = ("--inference-service", "m47/1", location, tmp_path / "model")
+    servable = OpaqueLoader(ServableId("m47", 1), location, tmp_path).load()
+    serve_into_log(servable, folder, [{"v": [1, 2]}])
+    options = ("--bundles", tmp_path, "--checkpoint", kept, *named)
+    assert samescore("replay", folder, *options).code == 0
+    assert "done before and are kept" in samescore("replay", folder, *options).err
+    text = (site / changed).read_text()
+    (site / changed).write_text(text.replace("1 / 3", "0.3").replace("1.0", "1.5"))
+    assert "done again: other services" in samescore("replay", folder, *options).err
 
 
 def test_an_inference_service_that_nobody_named_is_a_mistake(

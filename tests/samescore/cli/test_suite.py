@@ -14,6 +14,8 @@ from consistency.scored import Outcome
 from tests.fixtures.cli import mistake, samescore
 from tests.fixtures.server import Reply, Server, serving, wait_until
 from tests.fixtures.tiny import PACKAGE, Tiny, record_body
+from tests.fixtures.traffic import serve_into_log
+from tests.samescore.conftest import load
 
 GOOD = {"amount": 120.0, "age": 40, "city": "Berlin"}
 
@@ -173,7 +175,7 @@ def test_a_rejecting_guard_over_http(tiny: Tiny, tmp_path: Path, suite: Path) ->
     assert Counter(r.outcome for r in held) == {Outcome.OK: 2, Outcome.DATA_ERROR: 2}
     assert {r.fields["refused_by"] for r in held} == {"", "suite"}
     errors = (tmp_path / "stderr").read_text()
-    assert "expect_column_mean_to_be_between age is not run on requests" in errors
+    assert "13 expectations are not run on requests: judged over a batch of rows" in errors
 
     ran = samescore("suite", "check", tmp_path / "log", "--suite", f"tiny={path}", "--json")
     assert ran.code == 1
@@ -189,10 +191,14 @@ def test_a_rejecting_guard_over_http(tiny: Tiny, tmp_path: Path, suite: Path) ->
 
 @pytest.mark.slow
 def test_a_flagging_guard_over_http(tiny: Tiny, tmp_path: Path, suite: Path) -> None:
-    with start(tiny, tmp_path, suite, "--suite-policy", "flag") as server:
+    misspelt = ("--suite", f"tinny={suite}")
+    with start(tiny, tmp_path, suite, *misspelt, "--suite-policy", "flag") as server:
         assert ask(server, GOOD, {**GOOD, "city": "Kairo", "age": 400}).status == 200
         told = {k: v for k, v in violations(server).items() if v}
     assert told == {("city:be_in_set", "flagged"): 1, ("age:be_between", "flagged"): 1}
+    errors = (tmp_path / "stderr").read_text()
+    assert "suite of tinny: there is no such model (there is tiny)" in errors
+    assert "suite of tiny: there is no such model" not in errors
 
 
 @pytest.mark.slow
@@ -216,6 +222,20 @@ def test_a_log_with_a_refused_request(log: Any, suite: Path) -> None:
     assert "tiny: 25 rows of 13 requests" in ran.words
     assert "NOT every expectation holds" in ran.words
     assert ran.code == 1
+
+
+def test_a_batch_that_great_expectations_cannot_judge_says_so(tmp_path: Path, tiny: Tiny) -> None:
+    odd = record_body([{**GOOD, "age": "forty", "score": 0.5}])
+    bodies = [*(record_body(tiny.records[i : i + 3]) for i in range(0, 30, 3)), odd]
+    serve_into_log(load(tiny), tmp_path / "requests", bodies)
+    path = tmp_path / "s.json"
+    path.write_bytes(orjson.dumps({"name": "s", "expectations": [MEAN]}))
+    check = ("suite", "check", tmp_path / "requests", "--suite", f"tiny={path}")
+    ran = samescore(*check)
+    assert "no verdict" in ran.words
+    assert "--outcome ok leaves out the requests that were refused" in ran.words
+    assert ran.code == 1
+    assert samescore(*check, "--outcome", "ok").code == 0
 
 
 def test_a_check_that_succeeds(tmp_path: Path, log: Any) -> None:

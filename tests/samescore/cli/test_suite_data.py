@@ -89,6 +89,12 @@ def test_each_policy_is_seen_in_reply_log_and_metrics(tiny: Tiny, tmp_path: Path
     assert held[refused.request_id].outcome is Outcome.DATA_ERROR
     printed = samescore("log", "cat", tmp_path / "log", "--request-id", flagged.request_id)
     assert orjson.loads(printed.out)["flags"] == said
+    rows = tmp_path / "rows.jsonl"
+    assert samescore("log", "export", tmp_path / "log", "--out", rows).code == 0
+    lines = map(orjson.loads, rows.read_bytes().splitlines())
+    by_row = [(line["request_id"], line["flags"]) for line in lines]
+    assert [f for i, f in by_row if i == flagged.request_id] == [[], [*said][:1], [*said]]
+    assert all(not f for i, f in by_row if i != flagged.request_id)
 
 
 def test_a_suite_over_a_window_of_a_log(log: Any, tmp_path: Path) -> None:

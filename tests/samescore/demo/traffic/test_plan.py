@@ -62,6 +62,7 @@ def test_mixed_holds_singles_and_batches_of_one_month(plan: list[Planned]) -> No
 
 def test_the_other_phases_send_single_good_records(plan: list[Planned]) -> None:
     others = [p for p in plan if p.phase is not Phase.MIXED]
+    assert {p.phase for p in others} == {Phase.PUBLISH, Phase.SINGLE}
     assert all(len(p.flights) == 1 and not p.flaw for p in others)
 
 
