@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow
 from tests.fixtures.figures import show_figures, tell
 from tests.fixtures.longest_first import longest_first
+from tests.fixtures.one_thread import tensorflow_on_one_thread
+from tests.fixtures.shuffled import shuffle
 from tests.fixtures.time_limit import time_limit
 from tests.fixtures.tiny import PACKAGE, SOURCE, Tiny, build_tiny
 
@@ -26,6 +27,18 @@ __all__ = ["tell", "tiny"]
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Nor does TensorFlow's report of a missing GPU belong between the lines of a run.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+tensorflow_on_one_thread()
+# Some tests use ONNX Runtime beside the loader, which switches its telemetry off by itself.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle",
+        type=int,
+        metavar="SEED",
+        help="Run files, and the tests of each, in an order of chance.",
+    )
 
 
 def pytest_configure() -> None:
@@ -64,14 +77,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     show_figures(terminalreporter)
 
 
-def pytest_collection_finish() -> None:
-    """Let TensorFlow run on one thread: a process has one number for good, whoever comes first."""
-    if "tensorflow" in sys.modules:
-        start_tensorflow(1)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    longest_first(items)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("shuffle")
+    if seed is None:
+        longest_first(items)
+    else:
+        shuffle(items, seed)
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.longest_first import LONGEST
 from tests.fixtures.made_once import made_once
+from tests.fixtures.shuffled import shuffle
 from tests.fixtures.time_limit import time_limit
 
 
@@ -30,9 +32,26 @@ def test_what_ends_in_time_is_left_alone() -> None:
     assert signal.getsignal(signal.SIGALRM) is before
 
 
-def test_the_longest_files_are_there() -> None:
-    tests = Path(__file__).parents[1]
-    assert [name for name in LONGEST if not (tests / name).is_file()] == []
+@dataclass(frozen=True)
+class Item:
+    """A test, as far as its place in a run is concerned."""
+
+    nodeid: str
+
+
+def test_a_seed_is_an_order_of_whole_files() -> None:
+    collected = [Item(f"tests/test_{file}.py::test_{n}") for file in "abcdefgh" for n in range(9)]
+
+    def ordered(seed: int) -> list[Item]:
+        items = list(collected)
+        shuffle(items, seed)  # type: ignore[arg-type]
+        return items
+
+    assert sorted(ordered(1), key=collected.index) == collected
+    assert len([file for file, _ in groupby(i.nodeid.partition("::")[0] for i in ordered(1))]) == 8
+    assert ordered(1) == ordered(1)
+    assert ordered(1) != ordered(2)
+    assert ordered(1)[:9] != sorted(ordered(1)[:9], key=collected.index)
 
 
 class Factory:
@@ -43,6 +62,23 @@ class Factory:
 
     def getbasetemp(self) -> Path:
         return self._folder
+
+
+@pytest.mark.slow
+def test_tensorflow_has_one_thread_whoever_imports_it_first() -> None:
+    """In a process of its own, that used TensorFlow before anyone asked for a number of threads."""
+    lines = (
+        "from tests.fixtures.one_thread import tensorflow_on_one_thread",
+        "tensorflow_on_one_thread()",
+        "import tensorflow as tf",
+        "tf.constant([1.0]) + 1.0",
+        "from serving.loaders.runtimes.tensorflow_runtime import start_tensorflow",
+        "start_tensorflow(1)",
+    )
+    command = [sys.executable, "-c", "\n".join(lines)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_several_processes_need_is_made_once(tmp_path: Path) -> None:

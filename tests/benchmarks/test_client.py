@@ -22,9 +22,12 @@ class Peer:
         self.hangs_up = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone wakes no thread that accepts
+        self._accepting.join()
         self._listener.close()
 
     def _accept(self) -> None:

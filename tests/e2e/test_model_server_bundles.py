@@ -245,7 +245,7 @@ def test_without_the_opt_in_a_pickle_is_not_loaded_and_a_bundle_is_no_saved_mode
     flags = ["--model_name=m", f"--model_base_path={base}/m", "--max_num_load_retries=0"]
     for more, said in (
         (["--enable_bundles"], "--allow-pickle"),
-        ([], "does not appear to contain a SavedModel bundle"),
+        ([], "It is a bundle of samescore's: --enable_bundles loads it"),
     ):
         ran = samescore("model-server", "--port=auto", *flags, *more)
         assert ran.code == 255

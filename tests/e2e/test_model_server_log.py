@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 
 from consistency.log import LoggedRequest, RequestLogReader
+from samescore.pytest_plugin.catalogue import every_check
+from samescore.pytest_plugin.configuring.configuration import settings_from
+from samescore.pytest_plugin.fresh import run_fresh
+from samescore.pytest_plugin.telling.findings import Verdict
 from tests.fixtures.cli import samescore
 from tests.fixtures.model_server import HALF_PLUS_TWO, ModelServer, model_server, predict_request
 from tests.fixtures.tensorflow_apart import apart, keras_network
@@ -157,6 +161,18 @@ def test_a_replay_of_the_pipeline_alone_says_that_there_is_none(logged: Path, ke
     )  # fmt: skip
     assert ran.code == 1
     assert ran.json["models"]["keras/3"]["not_replayable"] == {"no feature stage": 8}
+
+
+@pytest.mark.parametrize("trusted", [[], ["some_features"]])
+def test_the_pytest_plugin_replays_it_too(logged: Path, tmp_path: Path, trusted: list[str]) -> None:
+    (tmp_path / "half").symlink_to(HALF_PLUS_TWO)
+    of_log = {"path": str(logged), "bundles": str(tmp_path), "models": ["half"]}
+    table = {"trusted": trusted, "logs": {"night": of_log}}
+    settings = settings_from(tmp_path / "samescore.toml", table)
+    (check,) = every_check(settings)
+    found = run_fresh(check, settings)
+    assert found.verdict is Verdict.PASSED, found.summary
+    assert found.properties["rows"] == 13
 
 
 def test_other_files_than_the_ones_that_served_are_refused(logged: Path, tmp_path: Path) -> None:

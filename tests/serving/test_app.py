@@ -167,6 +167,15 @@ def test_other_paths_and_methods_are_refused(
     assert pages.ask(path, method).status == status_code
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/predict/tiny/1"), ("POST", "/predict/t/x")])
+def test_who_asks_in_the_wrong_way_is_told_the_right_one(
+    pages: Pages, method: str, path: str
+) -> None:
+    told = pages.ask(path, method).json
+    assert told["code"] == 2
+    assert f"for {method}; a score is asked for by POST {{base}}/predict/" in told["message"]
+
+
 def test_head_asks_for_a_page_without_its_content(pages: Pages) -> None:
     assert pages.ask("/health/live", "HEAD").status == 200
 

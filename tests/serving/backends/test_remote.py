@@ -452,6 +452,8 @@ def test_closing_ends_the_threads(instances: Instances, tiny_served: Served, loa
     instances.add(StandIn({("tiny", 1): tiny_served}))
     backend = Remote(instances.settings())
     load(backend)
+    threads = backend.prober._threads
+    assert [t.is_alive() for t in threads] == [True]
     backend.close()
     backend.close()
-    assert not any(t.is_alive() for t in backend.prober._threads)
+    assert [t.is_alive() for t in threads] == [False]
