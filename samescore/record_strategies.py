@@ -68,7 +68,7 @@ _FOREIGN: Final[tuple[Any, ...]] = (  # Any: what Python callers hand in that no
     dt.datetime(2026, 1, 1, tzinfo=dt.UTC), 10**400, 1j,
 )  # fmt: skip
 _EDGES: Final[dict[FieldType, tuple[Json, ...]]] = {
-    FieldType.FLOAT64: (*FLOATS, *INTEGERS),
+    FieldType.FLOAT64: (*FLOATS, *INTEGERS, 10**400),
     FieldType.INT64: (*INTEGERS, 1.0, True),
     FieldType.BOOL: (True, False, 0, 1, "true", "False"),
     FieldType.STRING: TEXTS,
