@@ -17,6 +17,7 @@ from typing import Any, Final
 import orjson
 
 from samescore.demo.errors import DemoError
+from samescore.stop_signals import held_back
 
 STOP_SECONDS: Final = 60.0
 """How long a process may take to finish what it does."""
@@ -64,20 +65,22 @@ def running(
     Yields:
         The process, its standard output piped.
     """
-    with _opened(said) as stream:
-        # A session of its own: Ctrl-C reaches the demo alone, which then stops what it started.
-        process = subprocess.Popen(  # noqa: S603 - command lines made in this folder
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stream,
-            env=_environment(environment or {}),
-            start_new_session=True,
-        )
+    process = None
     try:
+        with _opened(said) as stream, held_back():
+            # A session of its own: Ctrl-C reaches the demo alone, which then stops what it started.
+            process = subprocess.Popen(  # noqa: S603 - command lines made in this folder
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=_environment(environment or {}),
+                start_new_session=True,
+            )
         yield process
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
 
 
 def run(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from samescore.stop_signals import StopSignals
+from samescore.stop_signals import StopSignals, held_back
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +37,39 @@ def test_a_signal_ends_the_waiting_and_the_next_is_the_systems(number: signal.Si
     assert signals.stopping.is_set()
     assert signal.getsignal(number) is signal.SIG_DFL
     never.set()
+
+
+def test_a_signal_that_comes_at_the_wrong_moment_comes_after_it() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    done: list[str] = []
+
+    def interrupted() -> None:
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("whole")
+        done.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_ignored_where_others_are_held_back() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with held_back():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_another_thread_holds_nothing_back() -> None:
+    def work() -> None:
+        with held_back():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    seen: list[object] = []
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +37,31 @@ def test_a_process_is_stopped_when_its_block_fails() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert held[0].returncode is not None
+
+
+def test_a_process_is_stopped_when_a_signal_comes_while_it_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", InterruptedPopen)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), running(SLEEP, None):
+            pytest.fail("the signal was lost")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    (process,) = InterruptedPopen.started
+    assert process.returncode is not None
+
+
+class InterruptedPopen(subprocess.Popen[bytes]):
+    """Starts a process, and gets Ctrl-C before anybody knows of it."""
+
+    started: list[subprocess.Popen[bytes]] = []  # noqa: RUF012 - of the one test
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.started.append(self)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_an_object_over_several_lines_is_read(tmp_path: Path) -> None:
