@@ -111,7 +111,10 @@ class Scene:
     def begin(self, fault: str) -> None:
         """Let a fault begin."""
         if fault == "slow":
-            self.switch.write_text("0.4")
+            # under another name first: the server may look while it is written
+            draft = self.switch.with_suffix(".draft")
+            draft.write_text("0.4")
+            draft.replace(self.switch)
         elif fault == "unseen category":
             self.traffic.bodies = bodies([unseen(r, i) for i, r in enumerate(self.records)])
         else:
