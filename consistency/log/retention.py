@@ -24,6 +24,7 @@ from consistency.log.segments import (
     OPEN_SUFFIX,
     PARQUET_SUFFIX,
     SEALED_SUFFIX,
+    STEM_PATTERN,
     TORN_SUFFIX,
     fsync_folder,
 )
@@ -34,9 +35,9 @@ DAY_SECONDS: Final = 86_400.0
 LOCK_NAME: Final = ".retention.lock"
 _REMOVABLE: Final = (SEALED_SUFFIX, PARQUET_SUFFIX, TORN_SUFFIX)
 _SEGMENT_FILE: Final = re.compile(
-    rf"(?!\.).*\d{{8}}T\d{{6}}.*({'|'.join(map(re.escape, (*_REMOVABLE, OPEN_SUFFIX)))})\Z"
+    rf"(?!\.).*{STEM_PATTERN}({'|'.join(map(re.escape, (*_REMOVABLE, OPEN_SUFFIX)))})\Z"
 )
-"""With a time in it, as every segment's name has: `labels.parquet` is none of ours."""
+"""Of a segment, or of several that were merged: `labels.parquet` is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)

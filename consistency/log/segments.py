@@ -36,6 +36,9 @@ TORN_SUFFIX: Final = ".torn"
 SEGMENT_SUFFIXES: Final = (OPEN_SUFFIX, SEALED_SUFFIX, PARQUET_SUFFIX)
 """In the order of a segment's life."""
 
+STEM_PATTERN: Final = r"\d{8}T\d{6}\.\d{6}Z-\d+-[0-9a-f]{6}"
+"""What `segment_name` makes, for whoever removes files and must not take an operator's own."""
+
 _READ_BYTES: Final = 1 << 18
 """Read at once: a line of one row has 2 KB, and Python's own buffer holds only a few."""
 

@@ -29,12 +29,13 @@ from consistency.digest import digest_file, digest_json, digest_sources
 from consistency.environment import cpu_digest, installed_packages
 from consistency.errors import ConfigError
 from consistency.jsontype import Json
+from consistency.log.segments import STEM_PATTERN
 from consistency.replay.core import CHUNK_ROWS
 from consistency.replay.units import LogUnit, unit_digest
 from samescore.replays.units import ReplayJob, UnitResult, Used
 
 FORMAT: Final = 2
-_NAME: Final = re.compile(r".*\d{6}Z-\d+-[0-9a-f]{6}\.\d+-\d+\.(json|rows)")
+_NAME: Final = re.compile(rf".*{STEM_PATTERN}\.\d+-\d+\.(json|rows)")
 """A unit's file, by the segment's name in it: an operator may keep files of his own here."""
 
 SEGMENT_CHANGED: Final = "the log there has changed"

@@ -9,8 +9,9 @@ from typing import Any, Final
 import numpy as np
 
 from consistency.features import FeatureBatch
+from consistency.log.lines.entry import is_plain
 from consistency.log.lines.line import join_line
-from consistency.log.lines.openings import Openings, is_plain, shared_facts
+from consistency.log.lines.openings import Openings, shared_facts
 from consistency.records import Column
 from consistency.scored import Payload, ScoredRequest
 
@@ -68,7 +69,7 @@ def _own_facts(request: ScoredRequest, payload: str) -> dict[str, Any]:
                 own.setdefault("output_inf", {})[name] = marks
     if features is not None:
         _put_more_of_features(own, features)
-    if not is_plain(request):
+    if not is_plain(request.outcome, request.message, request.refused_by):
         own["outcome"], own["message"] = request.outcome, request.message
         own["refused_by"] = request.refused_by
     if request.flags:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from consistency.log.lines.entry import is_plain
 from consistency.log.lines.line import Opening, opening
 from consistency.schema import FeatureSchema
 from consistency.scored import STAGES, Outcome, ScoredRequest, ServableInfo
@@ -53,7 +54,7 @@ class Openings:
     ) -> Opening:
         payload, outputs = request.payload, request.outputs or {}
         key: tuple[Any, ...] = (
-            request.servable, is_plain(request), request.label, payload.codec,
+            request.servable, _is_plain(request), request.label, payload.codec,
             payload.content_type, encoding, request.instance, request.signature, id(schema),
             *request.snapshots.items(), *outputs, *[v.dtype for v in outputs.values()],
         )  # fmt: skip
@@ -65,11 +66,6 @@ class Openings:
         return found[1]
 
 
-def is_plain(request: ScoredRequest) -> bool:
-    """Return whether a request was scored, and nothing more is said of that."""
-    return request.outcome is Outcome.OK and not request.message and not request.refused_by
-
-
 def shared_facts(request: ScoredRequest, encoding: str) -> dict[str, Any]:
     """Return the facts that a request shares with others; `opening` makes a first part of them."""
     servable, features = request.servable, request.features
@@ -78,7 +74,7 @@ def shared_facts(request: ScoredRequest, encoding: str) -> dict[str, Any]:
         "version": servable.version,
         "label": request.label,
     }
-    if is_plain(request):
+    if _is_plain(request):
         shared |= {"outcome": Outcome.OK, "message": "", "refused_by": ""}
     shared |= {
         "codec": request.payload.codec,
@@ -98,6 +94,10 @@ def shared_facts(request: ScoredRequest, encoding: str) -> dict[str, Any]:
     shared["latency_stages"] = STAGES
     shared["servable"] = _servable_facts(servable, request.instance)
     return shared
+
+
+def _is_plain(request: ScoredRequest) -> bool:
+    return is_plain(request.outcome, request.message, request.refused_by)
 
 
 @lru_cache(maxsize=64)
